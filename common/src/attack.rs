@@ -1,0 +1,50 @@
+//! What the fuzzers call with bytes of their choice; the ordinary tests call it too.
+
+use prost::Message as _;
+
+use crate::chunked::{Scanner, Status, content};
+use crate::exchange::{Connection, Exchange};
+use crate::wire;
+
+/// Chunked coding: scanned whole and byte by byte must be the same.
+#[expect(clippy::panic, reason = "an attack that succeeds must be seen")]
+pub fn chunked(bytes: &[u8]) {
+    let mut whole = Scanner::default();
+    let scanned = whole.scan(bytes);
+    let mut single = Scanner::default();
+    let (mut body, mut trailers, mut status) = (0, 0, Status::More);
+    for byte in bytes {
+        if status == Status::More {
+            let scanned = single.scan(std::slice::from_ref(byte));
+            body += scanned.body;
+            trailers += scanned.trailers;
+            status = scanned.status;
+        }
+    }
+    if (body, trailers, status) != (scanned.body, scanned.trailers, scanned.status)
+        || single.content_bytes() != whole.content_bytes()
+        || content(bytes).len() as u64 != whole.content_bytes()
+        || (single.bare_lf(), single.control_byte()) != (whole.bare_lf(), whole.control_byte())
+    {
+        panic!("a split changed what is seen: {whole:?} {single:?}");
+    }
+}
+
+/// Exchanges off the wire or off disk: what is understood must survive being written again.
+#[expect(clippy::panic, reason = "an attack that succeeds must be seen")]
+pub fn wire_exchange(bytes: &[u8]) {
+    if let Ok(told) = wire::Exchange::decode(bytes)
+        && let Ok((connection, exchange)) = <(Connection, Exchange)>::try_from(told)
+    {
+        let again = wire::Exchange::from((&connection, exchange.clone()));
+        if !matches!(<(Connection, Exchange)>::try_from(again), Ok(same) if same == (connection, exchange)) {
+            panic!("an exchange changed when it was written again");
+        }
+    }
+    if let Ok(batch) = wire::CaptureRequest::decode(bytes)
+        && let Ok(exchanges) = batch.decode_exchanges()
+        && exchanges.len() != batch.count as usize
+    {
+        panic!("a batch of {} held {}", batch.count, exchanges.len());
+    }
+}

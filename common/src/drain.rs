@@ -1,0 +1,171 @@
+//! The one way to stop: ask, then insist.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    Asked,
+    Insisted,
+}
+
+/// A handle on the stop of this daemon, and on the tasks that the stop waits for.
+#[derive(Clone)]
+pub struct Drain {
+    phase: Arc<watch::Sender<Phase>>,
+    tasks: TaskTracker,
+    cut: Arc<AtomicU64>,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            phase: Arc::new(watch::Sender::new(Phase::Serving)),
+            tasks: TaskTracker::new(),
+            cut: Arc::default(),
+        }
+    }
+}
+
+impl Drain {
+    /// Asks: accept nothing new, finish what is open.
+    pub fn ask(&self) {
+        self.raise(Phase::Asked);
+    }
+
+    /// Insists: what is still open is dropped, and counted.
+    pub fn insist(&self) {
+        self.raise(Phase::Insisted);
+    }
+
+    fn raise(&self, to: Phase) {
+        self.phase.send_if_modified(|phase| {
+            let raised = *phase < to;
+            if raised {
+                *phase = to;
+            }
+            raised
+        });
+    }
+
+    /// Returns once the stop was asked for.
+    pub async fn started(&self) {
+        self.reached(Phase::Asked).await;
+    }
+
+    /// Returns once the stop is insisted on.
+    pub async fn insisted(&self) {
+        self.reached(Phase::Insisted).await;
+    }
+
+    async fn reached(&self, phase: Phase) {
+        // The sender lives in self, so waiting cannot fail.
+        self.phase.subscribe().wait_for(|now| *now >= phase).await.ok();
+    }
+
+    /// Whether the stop was asked for.
+    pub fn is_started(&self) -> bool {
+        *self.phase.borrow() >= Phase::Asked
+    }
+
+    /// Whether the stop is insisted on.
+    pub fn is_insisted(&self) -> bool {
+        *self.phase.borrow() >= Phase::Insisted
+    }
+
+    /// Runs a task on this runtime that the stop waits for. Once the stop is insisted on, the task
+    /// is dropped where it stands and counted as cut.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let drain = self.clone();
+        self.spawn_own(async move {
+            tokio::select! {
+                biased;
+                () = task => {}
+                () = drain.insisted() => drain.count_cut(),
+            }
+        });
+    }
+
+    /// Runs a task that watches [`Drain::insisted`] by itself: it is waited for, and not dropped.
+    pub fn spawn_own(&self, task: impl Future<Output = ()> + Send + 'static) {
+        #[expect(clippy::disallowed_methods, reason = "this is what everything else calls instead")]
+        tokio::spawn(self.tasks.track_future(task));
+    }
+
+    /// Counts work that was cut short because the stop was insisted on.
+    pub fn count_cut(&self) {
+        self.cut.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many tasks were cut short.
+    pub fn cut(&self) -> u64 {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    /// Returns once the stop was asked for and no task is left.
+    pub async fn idle(&self) {
+        self.started().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{sync::oneshot, time};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_ends_in_time_is_not_cut() {
+        let drain = Drain::default();
+        drain.spawn(time::sleep(Duration::from_secs(5)));
+        drain.ask();
+        drain.idle().await;
+        assert_eq!(drain.cut(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_still_open_when_insisted_on_is_cut_and_counted() {
+        let drain = Drain::default();
+        drain.spawn(std::future::pending());
+        drain.spawn(time::sleep(Duration::from_secs(1)));
+        drain.ask();
+        time::sleep(Duration::from_secs(2)).await;
+        drain.insist();
+        drain.idle().await;
+        assert_eq!(drain.cut(), 1);
+    }
+
+    #[tokio::test]
+    async fn asking_after_insisting_takes_nothing_back() {
+        let drain = Drain::default();
+        drain.insist();
+        drain.ask();
+        assert!(drain.is_insisted());
+        drain.started().await;
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_one_task_leaves_the_others() {
+        let drain = Drain::default();
+        let (done, finished) = oneshot::channel();
+        drain.spawn(async { panic!("one connection") });
+        drain.spawn(async move { done.send(()).unwrap() });
+        finished.await.unwrap();
+        drain.ask();
+        drain.idle().await;
+        assert_eq!(drain.cut(), 0);
+    }
+}

@@ -1,0 +1,17 @@
+//! What every Wayside daemon shares: configuration, daemon life, telemetry and the capture wire.
+
+pub mod admin;
+#[doc(hidden)]
+pub mod attack;
+pub mod backoff;
+pub mod chunked;
+pub mod config;
+pub mod daemon;
+pub mod drain;
+pub mod exchange;
+pub mod listen;
+pub mod notify;
+pub mod priority;
+pub mod quiet;
+pub mod telemetry;
+pub mod wire;

@@ -1,0 +1,21 @@
+//! Keeps what the proxies captured, and shows it.
+
+use std::process::ExitCode;
+
+use common::priority;
+use forwarder::{DAEMON, command::line, config::Config, server};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let matches = line::with_commands(DAEMON.command()).get_matches();
+    match matches.subcommand() {
+        Some(_) => line::run(&matches),
+        None => {
+            // It may stand on the machine whose traffic is captured.
+            priority::step_back(priority::BEHIND_TRAFFIC);
+            DAEMON.run(&matches, Config::resolve, server::serve)
+        }
+    }
+}

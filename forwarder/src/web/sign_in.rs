@@ -1,0 +1,88 @@
+//! Signing in with the token, and out again.
+
+use askama::Template;
+use axum::extract::{Form, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use serde::Deserialize;
+
+use super::{Frame, Web, page};
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignIn {
+    frame: Frame,
+    to: String,
+    is_wrong: bool,
+}
+
+/// `GET /sign-in`
+pub(super) async fn form(State(web): State<Web>, RawQuery(query): RawQuery) -> Response {
+    let mut told = url::form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes());
+    let to = told.find(|(name, _)| name == "to").map(|(_, to)| own(&to).to_owned());
+    let to = to.unwrap_or_else(|| "/".to_owned());
+    if !web.door.asks() {
+        return Redirect::to(&to).into_response();
+    }
+    page(StatusCode::OK, &SignIn { frame: web.frame("sign-in"), to, is_wrong: false })
+}
+
+/// What the form sends.
+#[derive(Deserialize)]
+pub(super) struct Told {
+    token: String,
+    #[serde(default)]
+    to: String,
+}
+
+/// `POST /sign-in`
+pub(super) async fn sign_in(State(web): State<Web>, Form(told): Form<Told>) -> Response {
+    let to = own(&told.to).to_owned();
+    match web.door.sign_in(&told.token) {
+        Ok(Some(cookie)) => ([(header::SET_COOKIE, cookie)], Redirect::to(&to)).into_response(),
+        Ok(None) => {
+            page(StatusCode::UNAUTHORIZED, &SignIn { frame: web.frame("sign-in"), to, is_wrong: true })
+        }
+        Err(error) => {
+            tracing::error!(%error, "session cannot be opened");
+            web.message(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Signing in failed",
+                "The system has no random bytes for a session.",
+            )
+        }
+    }
+}
+
+/// `POST /sign-out`
+pub(super) async fn sign_out(State(web): State<Web>, headers: HeaderMap) -> Response {
+    ([(header::SET_COOKIE, web.door.sign_out(&headers))], Redirect::to("/sign-in")).into_response()
+}
+
+/// A path of this site, or its first page: nobody is led elsewhere.
+fn own(to: &str) -> &str {
+    let is_plain = to.bytes().all(|byte| (0x21..0x7f).contains(&byte) && byte != b'\\');
+    if is_plain && to.starts_with('/') && !to.starts_with("//") { to } else { "/" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_led_elsewhere() {
+        assert_eq!(own("/pairs/x?y=z"), "/pairs/x?y=z");
+        for to in [
+            "",
+            "x",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "/a\r\nb",
+            "/\u{e9}",
+            "javascript:x",
+        ] {
+            assert_eq!(own(to), "/", "{to}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Binds everything, says so, serves until the stop, and flushes what was captured.
+
+use std::{
+    net::TcpListener,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use anyhow::Context as _;
+use common::{
+    admin::{self, Readiness},
+    daemon::{VERSION, build_time},
+    drain::Drain,
+    listen, notify,
+};
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    connection::Shared,
+    link::{Link, Place},
+    metrics::Metrics,
+    queue::Queue,
+    tap::{Outlet, now_ns},
+    worker,
+};
+
+/// Runs the proxy until the drain is over.
+///
+/// # Errors
+/// When a port cannot be listened on, or a thread cannot be had.
+pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
+    let version = VERSION;
+    tracing::info!(version, buildTime = build_time(), "START Wayside Network Proxy");
+    raise_descriptor_limit();
+    let listener = listen::bind(listen::everywhere(config.listen_port))?;
+    let listen_port = listener.local_addr()?.port();
+    tracing::info!(network = "tcp", addr = format!(":{listen_port}"), "Starting proxy listener");
+
+    let queue = Arc::new(Queue::new(config.capture_memory, fastrand::u64(1..)));
+    let metrics = Arc::new(Metrics::default());
+    serve_admin(&config, &queue, &metrics, &drain)?;
+    let shared = Shared {
+        upstream: Arc::new(config.upstream.clone()),
+        outlet: Outlet { queue: Arc::clone(&queue), metrics: Arc::clone(&metrics), limits: config.limits },
+        numbers: Arc::new(AtomicU64::new(0)),
+    };
+    let workers = start_workers(&config, listener, &shared, &drain)?;
+    notify::tell(notify::READY);
+
+    let place = Place {
+        listen_port,
+        upstream_host: config.upstream.host,
+        upstream_port: config.upstream.port,
+        started_at_ns: now_ns(),
+    };
+    let link = Link { identity: config.identity, forwarder: config.forwarder, queue, metrics, place };
+    let closing = CancellationToken::new();
+    let linked = link.start(closing.clone())?;
+    let relayed = async {
+        let ended = finish(workers, &drain).await;
+        closing.cancel();
+        ended
+    };
+    let (relayed, linked) = tokio::join!(relayed, linked);
+    if linked.is_err() {
+        // It is not worth cutting anyone's traffic for.
+        tracing::error!("the link to the forwarder failed; what was captured since is lost");
+    }
+    relayed
+}
+
+fn serve_admin(config: &Config, queue: &Arc<Queue>, metrics: &Metrics, drain: &Drain) -> anyhow::Result<()> {
+    let readiness = Readiness::default();
+    let health = listen::bind(config.health).context("serve /healthz; HEALTH_ADDR changes where")?;
+    tracing::info!(addr = %health.local_addr()?, "Starting health listener");
+    serve_router(health, admin::health(readiness, drain.clone()), drain);
+    if let Some(address) = config.metrics {
+        let registry = metrics.registry(Arc::clone(queue));
+        let listener = listen::bind(address).context("serve /metrics; METRICS_HTTP_PORT changes where")?;
+        tracing::info!(addr = %listener.local_addr()?, "Starting metrics listener");
+        serve_router(listener, admin::metrics(Arc::new(registry)), drain);
+    }
+    Ok(())
+}
+
+fn serve_router(listener: TcpListener, router: admin::Router, drain: &Drain) {
+    let until = drain.clone();
+    drain.spawn(async move {
+        if let Err(error) = admin::serve(listener, router, until).await {
+            tracing::error!(%error, "health and metrics are no longer served");
+        }
+    });
+}
+
+fn start_workers(
+    config: &Config,
+    listener: TcpListener,
+    shared: &Shared,
+    drain: &Drain,
+) -> anyhow::Result<Vec<worker::End>> {
+    (0..config.workers).map(|_| worker::start(&listener, shared.clone(), drain.clone())).collect()
+}
+
+/// Waits for the workers. One that ends before the stop takes the proxy with it, since its connections
+/// are gone and nobody accepts in its place.
+async fn finish(workers: Vec<worker::End>, drain: &Drain) -> anyhow::Result<()> {
+    let mut workers: FuturesUnordered<_> = workers.into_iter().collect();
+    while let Some(ended) = workers.next().await {
+        if ended.is_err() || !drain.is_started() {
+            drain.insist();
+            anyhow::bail!("a worker ended by itself");
+        }
+    }
+    Ok(())
+}
+
+/// Without huge pages the process takes half the memory: most of one would lie idle for each thread.
+/// To be called before anything is allocated; refused, the process is only larger.
+pub fn stay_small() {
+    nix::sys::prctl::set_thp_disable(true).ok();
+}
+
+/// Each connection takes two descriptors: take as many as the system lets a process have.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) }
+    });
+    if let Err(error) = raised {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}

@@ -1,0 +1,14 @@
+//! The harness of the end-to-end scenarios: real binaries, real sockets, nothing of the daemons linked in.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a harness fails by panicking"
+)]
+
+pub mod browser;
+pub mod capture;
+pub mod daemon;
+pub mod peer;
+pub mod program;
+pub mod wait;

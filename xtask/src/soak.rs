@@ -1,0 +1,61 @@
+//! Long runs of what the ordinary tests run a short slice of.
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::command::{self, cargo};
+
+/// Run one test for hours instead of seconds: more seeds, more cases, the same code.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What to run.
+    name: Name,
+    /// How many seeds or cases; left out, enough for about an hour on two cores.
+    #[arg(long)]
+    times: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// The decoder on generated conversations, cut up at random.
+    Decoder,
+    /// goproxy's link against a rude forwarder.
+    Link,
+    /// The forwarder's ledger through resends, restarts and reaps.
+    Ledger,
+    /// Real processes: a load, and a forwarder that is killed at random.
+    Deaths,
+}
+
+/// One soak: which tests, and the variable that says how much.
+struct Soak {
+    package: &'static str,
+    filter: &'static [&'static str],
+    variable: &'static str,
+    times: u32,
+}
+
+impl Name {
+    fn soak(self) -> Soak {
+        let (package, filter, variable, times): (_, &[_], _, _) = match self {
+            Self::Decoder => ("goproxy", &["--lib", "http1"], "PROPTEST_CASES", 1_000_000),
+            Self::Link => ("goproxy", &["--test", "link"], "WAYSIDE_SOAK", 1_000),
+            Self::Ledger => ("forwarder", &["--lib", "store::ledger"], "PROPTEST_CASES", 1_000_000),
+            Self::Deaths => {
+                ("tests", &["--test", "accounting", "killed_again_and_again"], "WAYSIDE_SOAK", 500)
+            }
+        };
+        Soak { package, filter, variable, times }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let Soak { package, filter, variable, times } = args.name.soak();
+    let times = args.times.unwrap_or(times);
+    println!("Soak {:?}: {variable}={times}.", args.name);
+    if args.name == Name::Deaths {
+        command::run(&mut cargo(["build", "-p", "goproxy", "-p", "forwarder"]))?;
+    }
+    let mut test = cargo(["test", "-p", package]);
+    command::run(test.args(filter).env(variable, times.to_string()))
+}

