@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod chunked;
 pub mod config;
 pub mod daemon;
+pub mod descriptors;
 pub mod drain;
 pub mod exchange;
 pub mod listen;

@@ -22,6 +22,8 @@ pub struct Metrics {
     pub dial_failures: Counter,
     /// Accepts that failed, for want of descriptors for example.
     pub accept_failures: Counter,
+    /// Times when no descriptors were left for another connection.
+    pub accept_pauses: Counter,
     /// Decoders that failed; each made a connection opaque.
     pub decoder_failures: Counter,
     /// Streams to the forwarder that ended otherwise than asked.
@@ -42,6 +44,11 @@ impl Metrics {
             self.dial_failures.clone(),
         );
         registry.register("accept_failures", "Accepts that failed", self.accept_failures.clone());
+        registry.register(
+            "accept_pauses",
+            "Times when no file descriptors were left for another connection",
+            self.accept_pauses.clone(),
+        );
         registry.register(
             "decoder_failures",
             "Connections made opaque by a decoder that failed",

@@ -9,11 +9,12 @@ use anyhow::Context as _;
 use common::{
     admin::{self, Readiness},
     daemon::{VERSION, build_time},
+    descriptors::room_for_connections,
     drain::Drain,
     listen, notify,
 };
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -33,7 +34,6 @@ use crate::{
 pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
     let version = VERSION;
     tracing::info!(version, buildTime = build_time(), "START Wayside Network Proxy");
-    raise_descriptor_limit();
     let listener = listen::bind(listen::everywhere(config.listen_port))?;
     let listen_port = listener.local_addr()?.port();
     tracing::info!(network = "tcp", addr = format!(":{listen_port}"), "Starting proxy listener");
@@ -100,7 +100,10 @@ fn start_workers(
     shared: &Shared,
     drain: &Drain,
 ) -> anyhow::Result<Vec<worker::End>> {
-    (0..config.workers).map(|_| worker::start(&listener, shared.clone(), drain.clone())).collect()
+    let room =
+        Arc::new(Semaphore::new(room_for_connections(2).clamp(config.workers, Semaphore::MAX_PERMITS)));
+    let start = |_| worker::start(&listener, Arc::clone(&room), shared.clone(), drain.clone());
+    (0..config.workers).map(start).collect()
 }
 
 /// Waits for the workers. One that ends before the stop takes the proxy with it, since its connections
@@ -120,14 +123,4 @@ async fn finish(workers: Vec<worker::End>, drain: &Drain) -> anyhow::Result<()> 
 /// To be called before anything is allocated; refused, the process is only larger.
 pub fn stay_small() {
     nix::sys::prctl::set_thp_disable(true).ok();
-}
-
-/// Each connection takes two descriptors: take as many as the system lets a process have.
-fn raise_descriptor_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
-        if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) }
-    });
-    if let Err(error) = raised {
-        tracing::debug!(%error, "the limit of open files stays as it is");
-    }
 }

@@ -2,16 +2,25 @@
 //! that accepted it, so that nothing is handed between threads on its way.
 
 use std::{
-    net::TcpListener,
+    io,
+    net::{SocketAddr, TcpListener},
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use common::{drain::Drain, quiet::Quiet};
-use tokio::{select, sync::oneshot, time};
+use tokio::{
+    net::TcpStream,
+    select,
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time,
+};
 
-use crate::connection::{self, Shared};
+use crate::{
+    connection::{self, Shared},
+    metrics::Metrics,
+};
 
 /// After an accept that failed, descriptors have to become free before another can succeed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -23,7 +32,12 @@ pub type End = oneshot::Receiver<()>;
 ///
 /// # Errors
 /// When the system gives no thread, no descriptor, or will not share the listener.
-pub fn start(listener: &TcpListener, shared: Shared, drain: Drain) -> anyhow::Result<End> {
+pub fn start(
+    listener: &TcpListener,
+    room: Arc<Semaphore>,
+    shared: Shared,
+    drain: Drain,
+) -> anyhow::Result<End> {
     let listener = listener.try_clone()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _inside = runtime.enter();
@@ -31,7 +45,7 @@ pub fn start(listener: &TcpListener, shared: Shared, drain: Drain) -> anyhow::Re
     let (ended, end) = oneshot::channel();
     thread::Builder::new().name("relay".to_owned()).spawn(move || {
         runtime.block_on(async move {
-            accept(listener, shared, &drain).await;
+            accept(listener, room, shared, &drain).await;
             drain.idle().await;
         });
         // A lookup of a name may hang in a thread of its own; it must not hold up the end.
@@ -42,17 +56,25 @@ pub fn start(listener: &TcpListener, shared: Shared, drain: Drain) -> anyhow::Re
     Ok(end)
 }
 
-async fn accept(listener: tokio::net::TcpListener, shared: Shared, drain: &Drain) {
+async fn accept(listener: tokio::net::TcpListener, room: Arc<Semaphore>, shared: Shared, drain: &Drain) {
     let metrics = Arc::clone(&shared.outlet.metrics);
     loop {
+        if room.available_permits() == 0 {
+            metrics.accept_pauses.inc();
+            warn_of_full(&metrics);
+        }
         let accepted = select! {
             biased;
-            accepted = listener.accept() => accepted,
+            accepted = accept_one(&listener, &room) => accepted,
             () = drain.started() => return,
         };
         match accepted {
-            Ok((client, peer)) => {
-                drain.spawn_own(connection::serve(client, peer, shared.clone(), drain.clone()));
+            Ok((place, client, peer)) => {
+                let served = connection::serve(client, peer, shared.clone(), drain.clone());
+                drain.spawn_own(async move {
+                    served.await;
+                    drop(place);
+                });
             }
             Err(error) => {
                 metrics.accept_failures.inc();
@@ -63,5 +85,29 @@ async fn accept(listener: tokio::net::TcpListener, shared: Shared, drain: &Drain
                 time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+type Place = OwnedSemaphorePermit;
+
+/// The place comes first: who is not accepted waits, who is accepted without descriptors is lost.
+async fn accept_one(
+    listener: &tokio::net::TcpListener,
+    room: &Arc<Semaphore>,
+) -> io::Result<(Place, TcpStream, SocketAddr)> {
+    let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    let (client, peer) = listener.accept().await?;
+    Ok((place, client, peer))
+}
+
+fn warn_of_full(metrics: &Metrics) {
+    static QUIET: Quiet = Quiet::new(Duration::from_secs(5));
+    if let Some(suppressed) = QUIET.speak(Instant::now()) {
+        let connections = metrics.connections_active.get();
+        tracing::warn!(
+            connections,
+            suppressed,
+            "no file descriptors for more connections; clients wait until one ends, or raise the limit"
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{daemon::Daemon, wait::wait_for};
+use crate::{daemon::Daemon, http, wait::wait_for};
 
 /// A forwarder and where it keeps things; it can be killed and started again at the same place.
 pub struct Forwarder {
@@ -66,9 +66,7 @@ impl Forwarder {
     /// # Panics
     /// When it does not answer with JSON.
     pub fn json(&self, path: &str) -> Value {
-        let answer = ureq::get(format!("http://127.0.0.1:{}{path}", self.analyzer)).call();
-        let text = answer.expect("the API answers").body_mut().read_to_string().expect("as text");
-        serde_json::from_str(&text).expect("as JSON")
+        serde_json::from_str(&http::get(self.analyzer, path)).expect("as JSON")
     }
 
     /// The rows that this statement selects.
@@ -76,9 +74,8 @@ impl Forwarder {
     /// # Panics
     /// When it is refused.
     pub fn sql(&self, statement: &str) -> Vec<Value> {
-        let answer = ureq::post(format!("http://127.0.0.1:{}/api/v1/sql", self.analyzer)).send(statement);
-        let text = answer.expect("the API answers").body_mut().read_to_string().expect("as text");
-        let answer: Value = serde_json::from_str(&text).expect("as JSON");
+        let answer: Value =
+            serde_json::from_str(&http::post(self.analyzer, "/api/v1/sql", statement)).expect("as JSON");
         answer["rows"].as_array().cloned().expect("rows")
     }
 
@@ -152,6 +149,20 @@ impl Goproxy {
     /// # Panics
     /// When it does not come up.
     pub fn start(instance: &str, upstream: SocketAddr, forwarder_port: u16, more: &[(&str, &str)]) -> Self {
+        Self::start_under(&[], instance, upstream, forwarder_port, more)
+    }
+
+    /// Starts one by another program, which becomes goproxy.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_under(
+        program: &[&str],
+        instance: &str,
+        upstream: SocketAddr,
+        forwarder_port: u16,
+        more: &[(&str, &str)],
+    ) -> Self {
         let (host, port) = (upstream.ip().to_string(), upstream.port().to_string());
         let forwarder = format!("127.0.0.1:{forwarder_port}");
         let own = [
@@ -166,8 +177,8 @@ impl Goproxy {
             ("METRICS_HTTP_ENABLE", "true"),
             ("METRICS_HTTP_PORT", "0"),
         ];
-        let daemon =
-            Daemon::start("goproxy", &own.into_iter().chain(more.iter().copied()).collect::<Vec<_>>());
+        let variables: Vec<_> = own.into_iter().chain(more.iter().copied()).collect();
+        let daemon = Daemon::start_under(program, "goproxy", &variables);
         let port = daemon.port("Starting proxy listener", "addr");
         let metrics = daemon.port("Starting metrics listener", "addr");
         Self { daemon, port, metrics }
@@ -190,8 +201,7 @@ impl Goproxy {
     /// # Panics
     /// When the metrics do not answer.
     pub fn metric(&self, name: &str) -> u64 {
-        let answer = ureq::get(format!("http://127.0.0.1:{}/metrics", self.metrics)).call();
-        let text = answer.expect("the metrics answer").body_mut().read_to_string().expect("as text");
+        let text = http::get(self.metrics, "/metrics");
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|value| value.parse().ok()).unwrap_or_default()
     }

@@ -1,7 +1,9 @@
 //! A daemon of ours as a process: started, watched, stopped, killed.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -44,8 +46,18 @@ impl Daemon {
     /// # Panics
     /// When it cannot be started.
     pub fn start(name: &str, variables: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(binary(name));
-        command.env_clear().envs(variables.iter().copied()).arg("--config").arg("/dev/null");
+        Self::start_under(&[], name, variables)
+    }
+
+    /// Starts a binary by another program, which becomes the binary: `prlimit` for example.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_under(program: &[&str], name: &str, variables: &[(&str, &str)]) -> Self {
+        let binary = binary(name);
+        let mut words = program.iter().map(OsStr::new).chain([binary.as_os_str()]);
+        let mut command = Command::new(words.next().expect("at least the binary"));
+        command.args(words).env_clear().envs(variables.iter().copied()).arg("--config").arg("/dev/null");
         Self::watch(name, command)
     }
 

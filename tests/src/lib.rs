@@ -9,6 +9,7 @@
 pub mod browser;
 pub mod capture;
 pub mod daemon;
+pub mod http;
 pub mod peer;
 pub mod program;
 pub mod wait;

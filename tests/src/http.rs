@@ -1,0 +1,27 @@
+//! Asks a daemon of ours over HTTP, and gives up on one that does not answer.
+
+use ureq::Agent;
+
+use crate::wait::PATIENCE;
+
+fn agent() -> Agent {
+    Agent::config_builder().timeout_global(Some(PATIENCE)).build().into()
+}
+
+/// What is answered at this port of loopback and this path.
+///
+/// # Panics
+/// When it is not answered, in time, with a success, as text.
+pub fn get(port: u16, path: &str) -> String {
+    let mut answer = agent().get(format!("http://127.0.0.1:{port}{path}")).call().expect("an answer");
+    answer.body_mut().read_to_string().expect("text")
+}
+
+/// What is answered to this body.
+///
+/// # Panics
+/// When it is not answered, in time, with a success, as text.
+pub fn post(port: u16, path: &str, body: &str) -> String {
+    let mut answer = agent().post(format!("http://127.0.0.1:{port}{path}")).send(body).expect("an answer");
+    answer.body_mut().read_to_string().expect("text")
+}
