@@ -1,6 +1,6 @@
 //! Pure. The chunked transfer coding (RFC 9112 §7.1): followed byte by byte, and taken off a kept body.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use memchr::{memchr, memchr2};
 
@@ -82,7 +82,7 @@ impl Default for Scanner {
 impl Scanner {
     /// Follows some more bytes. Chunk data is stepped over, not looked at.
     pub fn scan(&mut self, bytes: &[u8]) -> Scanned {
-        self.run(bytes, |_| ())
+        self.run(bytes, |_, _| ())
     }
 
     /// How many bytes of content, without chunk lines, were seen so far.
@@ -100,7 +100,7 @@ impl Scanner {
         self.control_byte
     }
 
-    fn run<'a>(&mut self, bytes: &'a [u8], mut content: impl FnMut(&'a [u8])) -> Scanned {
+    fn run<'a>(&mut self, bytes: &'a [u8], mut content: impl FnMut(usize, &'a [u8])) -> Scanned {
         let in_trailers = matches!(self.state, State::Trailer | State::TrailerCr | State::TrailerLine(_));
         let mut body = in_trailers.then_some(0);
         let mut rest = bytes;
@@ -111,7 +111,7 @@ impl Scanner {
                 State::Data => {
                     let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(rest.len());
                     let (data, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-                    content(data);
+                    content(bytes.len() - rest.len(), data);
                     self.left -= length as u64;
                     self.content_bytes = self.content_bytes.saturating_add(length as u64);
                     if self.left == 0 {
@@ -229,7 +229,7 @@ impl Scanner {
 /// to where the bytes or the coding end. Borrows when the content is one chunk.
 pub fn content(raw: &[u8]) -> Cow<'_, [u8]> {
     let mut content: Cow<'_, [u8]> = Cow::Borrowed(&[]);
-    Scanner::default().run(raw, |data| {
+    Scanner::default().run(raw, |_, data| {
         if content.is_empty() {
             content = Cow::Borrowed(data);
         } else {
@@ -237,4 +237,11 @@ pub fn content(raw: &[u8]) -> Cow<'_, [u8]> {
         }
     });
     content
+}
+
+/// Where the content of such a body stands in it, piece by piece.
+pub fn content_ranges(raw: &[u8]) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    Scanner::default().run(raw, |at, data| ranges.push(at..at + data.len()));
+    ranges
 }

@@ -171,6 +171,8 @@ closed! {
         BadTarget = 17 "bad_target",
         /// More requests waited for their answers than there was memory to follow; the rest is opaque.
         PipelineOverflow = 18 "pipeline_overflow",
+        /// Secrets in it were overwritten before it was kept; lengths are true, the bytes are not.
+        Redacted = 19 "redacted",
     }
 }
 

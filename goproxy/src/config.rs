@@ -8,10 +8,13 @@ use common::{
 };
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
-use crate::decode::Limits;
+use crate::{
+    decode::Limits,
+    redact::{Key, Redactor, names::Names},
+};
 
 /// Every setting of goproxy, with the names and defaults that its users know.
-pub static SETTINGS: [Setting; 17] = [
+pub static SETTINGS: [Setting; 22] = [
     Setting::new("proxy_type", "TYPE", "How traffic reaches the proxy: reverse", None),
     Setting::new(
         "proxy_protocol",
@@ -58,6 +61,36 @@ pub static SETTINGS: [Setting; 17] = [
         "Memory for what is captured and not yet stored",
         Some("64MiB"),
     ),
+    Setting::new(
+        "redact_enable",
+        "BOOL",
+        "Whether secrets are overwritten before they leave the proxy",
+        Some("true"),
+    ),
+    Setting::new(
+        "redact_key",
+        "SECRET",
+        "Key of the tokens that replace secrets: the same key, the same tokens; drawn at each start if not set",
+        None,
+    ),
+    Setting::new(
+        "redact_headers",
+        "NAMES",
+        "Header fields whose values are secrets, separated by commas; `default` stands for a list of common ones",
+        Some("default"),
+    ),
+    Setting::new(
+        "redact_fields",
+        "NAMES",
+        "Names in queries, forms, JSON and XML whose values are secrets; `default` stands for a list of common ones",
+        Some("default"),
+    ),
+    Setting::new(
+        "redact_unreadable",
+        "withhold|keep",
+        "What to do with a body in a coding that cannot be looked into, such as br or zstd",
+        Some("withhold"),
+    ),
     Setting::new("tls_in_unwrap", "BOOL", "Whether TLS is terminated here; not available yet", Some("false")),
 ];
 
@@ -82,6 +115,8 @@ pub struct Config {
     pub health: SocketAddr,
     /// Where the metrics are, if anywhere.
     pub metrics: Option<SocketAddr>,
+    /// What is overwritten in what is captured; `None` when nothing is.
+    pub redactor: Option<Redactor>,
     /// How much of one exchange is kept.
     pub limits: Limits,
     /// Bytes of memory for capture.
@@ -149,7 +184,11 @@ impl Config {
                 "leave it off: TLS passes through as an opaque stream, terminating it is not available yet",
             );
         }
-        refuse_redaction(&mut settings, env::vars_os().filter_map(|(name, _)| name.into_string().ok()));
+        refuse_unknown_redaction(
+            &mut settings,
+            env::vars_os().filter_map(|(name, _)| name.into_string().ok()),
+        );
+        let redactor = redactor(&mut settings);
         let upstream = upstream(&mut settings);
         let forwarder = forwarder(&mut settings);
         let metrics_port = settings.listen_port("metrics_http_port");
@@ -177,6 +216,7 @@ impl Config {
             forwarder: forwarder.unwrap_or_else(nowhere),
             health: settings.address("health_addr"),
             metrics,
+            redactor,
             limits: Limits { head: HEAD_LIMIT, body: usize::try_from(body).unwrap_or(usize::MAX) },
             capture_memory: usize::try_from(memory).unwrap_or(usize::MAX),
             workers: thread::available_parallelism().map_or(1, usize::from),
@@ -186,13 +226,50 @@ impl Config {
 }
 
 /// Whoever asks for redaction must not be captured without it.
-fn refuse_redaction(settings: &mut Settings, variables: impl Iterator<Item = String>) {
-    for variable in variables.filter(|name| name.starts_with("REDACT_")) {
-        settings.refuse(
-            &variable,
-            "remove it: redaction is not available yet, and without it nothing would be redacted",
-        );
+fn refuse_unknown_redaction(settings: &mut Settings, variables: impl Iterator<Item = String>) {
+    let known = |name: &str| SETTINGS.iter().any(|setting| setting.variable() == name);
+    for variable in variables.filter(|name| name.starts_with("REDACT_") && !known(name)) {
+        settings.refuse(&variable, "remove it, or see --help for what can be redacted");
     }
+}
+
+/// Header fields that carry credentials as a rule; see [`Names`] for what they match.
+const SECRET_HEADERS: &str = "authorization,authentication-info,cookie,token,api-key,secret,session-id";
+/// Names of values that are secrets as a rule; see [`Names`] for what they match.
+const SECRET_FIELDS: &str = "password,passwd,passphrase,pwd,secret,token,apikey,privatekey,accesskey,\
+    authorization,credential,credentials,sessionid,cardnumber,creditcard,cvv,cvc,cvv2,ssn,otp,pin";
+
+fn redactor(settings: &mut Settings) -> Option<Redactor> {
+    let enabled = settings.flag("redact_enable");
+    let headers = names(settings, "redact_headers", SECRET_HEADERS);
+    let fields = names(settings, "redact_fields", SECRET_FIELDS);
+    let keep_unreadable = match settings.optional("redact_unreadable") {
+        Some("keep") => true,
+        Some("withhold") => false,
+        _ => {
+            settings.refuse("redact_unreadable", "use withhold or keep");
+            false
+        }
+    };
+    let key = match settings.secret("redact_key") {
+        Some(secret) if secret.expose().len() < 16 => {
+            settings.refuse("redact_key", "use at least 16 characters: a short key can be guessed");
+            None
+        }
+        Some(secret) => Some(Key::of(&secret)),
+        None => {
+            Key::random().map_err(|error| settings.refuse("redact_key", &format!("set one: {error}"))).ok()
+        }
+    };
+    Some(Redactor { key: key?, headers, fields, keep_unreadable }).filter(|_| enabled)
+}
+
+fn names(settings: &Settings, key: &str, default: &str) -> Names {
+    let told = settings.optional(key).unwrap_or_default().split(',').map(str::trim);
+    Names::new(told.flat_map(|name| match name {
+        "default" => default.split(',').collect(),
+        other => vec![other],
+    }))
 }
 
 fn upstream(settings: &mut Settings) -> Upstream {

@@ -14,6 +14,8 @@ pub mod link;
 pub mod metrics;
 pub mod opaque;
 pub mod queue;
+pub mod redact;
+pub mod redaction;
 pub mod relay;
 pub mod server;
 pub mod sniff;

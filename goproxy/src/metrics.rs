@@ -26,6 +26,8 @@ pub struct Metrics {
     pub accept_pauses: Counter,
     /// Decoders that failed; each made a connection opaque.
     pub decoder_failures: Counter,
+    /// Exchanges in which secrets were overwritten.
+    pub exchanges_redacted: Counter,
     /// Streams to the forwarder that ended otherwise than asked.
     pub forwarder_failures: Counter,
     /// 1 while the forwarder acknowledges, 0 while it is away.
@@ -53,6 +55,11 @@ impl Metrics {
             "decoder_failures",
             "Connections made opaque by a decoder that failed",
             self.decoder_failures.clone(),
+        );
+        registry.register(
+            "exchanges_redacted",
+            "Exchanges in which secrets were overwritten",
+            self.exchanges_redacted.clone(),
         );
         registry.register(
             "forwarder_failures",

@@ -23,6 +23,7 @@ use crate::{
     link::{Link, Place},
     metrics::Metrics,
     queue::Queue,
+    redaction::Redaction,
     tap::{Outlet, now_ns},
     worker,
 };
@@ -41,12 +42,18 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
     let queue = Arc::new(Queue::new(config.capture_memory, fastrand::u64(1..)));
     let metrics = Arc::new(Metrics::default());
     serve_admin(&config, &queue, &metrics, &drain)?;
+    let (redaction, redacted) = Redaction::start(Arc::clone(&queue), Arc::clone(&metrics), config.redactor)?;
     let shared = Shared {
         upstream: Arc::new(config.upstream.clone()),
-        outlet: Outlet { queue: Arc::clone(&queue), metrics: Arc::clone(&metrics), limits: config.limits },
+        outlet: Outlet {
+            queue: Arc::clone(&queue),
+            redaction,
+            metrics: Arc::clone(&metrics),
+            limits: config.limits,
+        },
         numbers: Arc::new(AtomicU64::new(0)),
     };
-    let workers = start_workers(&config, listener, &shared, &drain)?;
+    let workers = start_workers(config.workers, listener, &shared, &drain)?;
     notify::tell(notify::READY);
 
     let place = Place {
@@ -60,6 +67,9 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
     let linked = link.start(closing.clone())?;
     let relayed = async {
         let ended = finish(workers, &drain).await;
+        drop(shared);
+        // Once nobody offers anything any more, what was offered is queued.
+        redacted.await.ok();
         closing.cancel();
         ended
     };
@@ -95,15 +105,14 @@ fn serve_router(listener: TcpListener, router: admin::Router, drain: &Drain) {
 }
 
 fn start_workers(
-    config: &Config,
+    workers: usize,
     listener: TcpListener,
     shared: &Shared,
     drain: &Drain,
 ) -> anyhow::Result<Vec<worker::End>> {
-    let room =
-        Arc::new(Semaphore::new(room_for_connections(2).clamp(config.workers, Semaphore::MAX_PERMITS)));
+    let room = Arc::new(Semaphore::new(room_for_connections(2).clamp(workers, Semaphore::MAX_PERMITS)));
     let start = |_| worker::start(&listener, Arc::clone(&room), shared.clone(), drain.clone());
-    (0..config.workers).map(start).collect()
+    (0..workers).map(start).collect()
 }
 
 /// Waits for the workers. One that ends before the stop takes the proxy with it, since its connections

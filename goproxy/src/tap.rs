@@ -19,6 +19,7 @@ use crate::{
     dissect::Dissector,
     metrics::Metrics,
     queue::Queue,
+    redaction::Redaction,
     relay,
 };
 
@@ -27,6 +28,8 @@ use crate::{
 pub struct Outlet {
     /// Towards the forwarder.
     pub queue: Arc<Queue>,
+    /// The way into the queue.
+    pub redaction: Redaction,
     /// Counts what went wrong.
     pub metrics: Arc<Metrics>,
     /// How much of an exchange is kept.
@@ -168,7 +171,8 @@ impl Output for Found {
     fn request(&mut self, index: u64, target: &[u8]) {
         if self.debug {
             let (remote, direct) = self.peers();
-            let url = String::from_utf8_lossy(target.get(..LOGGED_URL).unwrap_or(target)).into_owned();
+            let target = self.outlet.redaction.target(target.get(..LOGGED_URL).unwrap_or(target));
+            let url = String::from_utf8_lossy(&target).into_owned();
             let cid = self.connection.number;
             tracing::debug!(
                 remoteAddr = remote,
@@ -198,7 +202,7 @@ impl Output for Found {
 
     fn exchange(&mut self, exchange: Exchange, reserved: usize) {
         self.held -= reserved;
-        self.outlet.queue.offer(&self.connection, exchange, reserved);
+        self.outlet.redaction.offer(&self.connection, exchange, reserved);
     }
 
     fn lost(&mut self, _index: u64, why: Lost) {
@@ -234,7 +238,8 @@ mod tests {
         let queue = Arc::new(Queue::new(1 << 20, 1));
         let metrics = Arc::new(Metrics::default());
         let limits = Limits { head: 1 << 10, body: 1 << 10 };
-        let outlet = Outlet { queue: Arc::clone(&queue), metrics: Arc::clone(&metrics), limits };
+        let (redaction, _end) = Redaction::start(Arc::clone(&queue), Arc::clone(&metrics), None).unwrap();
+        let outlet = Outlet { queue: Arc::clone(&queue), redaction, metrics: Arc::clone(&metrics), limits };
         let connection = Connection {
             number: 0,
             accepted_at_ns: 1,

@@ -174,7 +174,7 @@ fn replay(most_pieces: usize) {
 
     let (listener, origin) = peer::listen();
     let forwarder = Forwarder::start(&[]);
-    let proxy = Goproxy::start("corpus", origin, forwarder.port, &[]);
+    let proxy = Goproxy::start("corpus", origin, forwarder.port, &[("REDACT_ENABLE", "false")]);
     let mut total = 0;
     for conversation in &conversations {
         let mut client = peer::connect(proxy.port);

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Scanned, Scanner, Status, content};
+use super::{Scanned, Scanner, Status, content, content_ranges};
 
 /// Scans whole and byte by byte, and says what both agree on.
 fn check(raw: &[u8], body: usize, trailers: usize, status: Status, kept: &[u8]) -> Scanner {
@@ -10,6 +10,8 @@ fn check(raw: &[u8], body: usize, trailers: usize, status: Status, kept: &[u8]) 
     let scanned = whole.scan(raw);
     assert_eq!(scanned, Scanned { body, trailers, status }, "{:?}", raw.escape_ascii().to_string());
     assert_eq!(&*content(raw), kept, "{:?}", raw.escape_ascii().to_string());
+    let pieces: Vec<u8> = content_ranges(raw).into_iter().flat_map(|range| raw[range].to_vec()).collect();
+    assert_eq!(pieces, kept, "{:?}", raw.escape_ascii().to_string());
     assert_eq!(whole.content_bytes(), kept.len() as u64);
     let mut single = Scanner::default();
     let mut sum = Scanned { body: 0, trailers: 0, status: Status::More };

@@ -42,6 +42,9 @@ pub(super) fn finding(name: &str) -> &'static str {
         Finding::PipelineOverflow => {
             "More requests waited for their answers than there was memory to follow; the rest is not understood, only relayed."
         }
+        Finding::Redacted => {
+            "goproxy overwrote secrets in it before it was kept: equal ones by equal tokens, all by as many bytes."
+        }
     }
 }
 

@@ -103,7 +103,25 @@ fn redaction_that_was_asked_for_is_not_ignored() {
     let command = common::config::with_settings(clap::Command::new("goproxy"), &SETTINGS);
     let matches = command.try_get_matches_from(GOOD).unwrap();
     let mut settings = Settings::read(&SETTINGS, &matches, Path::new("/nonexistent"), false).unwrap();
-    refuse_redaction(&mut settings, ["PATH".to_owned(), "REDACT_HEADERS".to_owned()].into_iter());
+    let names = ["PATH", "REDACT_FIELDS", "REDACT_COOKIES"].map(str::to_owned);
+    refuse_unknown_redaction(&mut settings, names.into_iter());
     let told = settings.or_ok(()).unwrap_err().to_string();
-    assert!(told.contains("REDACT_HEADERS: remove it"), "{told}");
+    assert!(told.contains("REDACT_COOKIES: remove it") && !told.contains("REDACT_FIELDS"), "{told}");
+}
+
+#[test]
+fn secrets_are_redacted_unless_told_otherwise() {
+    let redactor = resolve(GOOD).unwrap().redactor.unwrap();
+    assert!(redactor.headers.contains(b"X-Vault-Token") && redactor.fields.contains(b"dbPassword"));
+    assert!(!redactor.headers.contains(b"Content-Type") && !redactor.fields.contains(b"shipping"));
+    assert!(!redactor.keep_unreadable);
+
+    let with = |name, value| resolve(&[GOOD, &[name, value]].concat());
+    assert!(with("--redact-enable", "false").unwrap().redactor.is_none());
+    let redactor = with("--redact-fields", "default, nickname").unwrap().redactor.unwrap();
+    assert!(redactor.fields.contains(b"nickname") && redactor.fields.contains(b"token"));
+    let redactor = with("--redact-fields", "nickname").unwrap().redactor.unwrap();
+    assert!(redactor.fields.contains(b"nickname") && !redactor.fields.contains(b"token"));
+    check_refused(("--redact-key", "short"), "use at least 16 characters");
+    check_refused(("--redact-unreadable", "maybe"), "use withhold or keep");
 }

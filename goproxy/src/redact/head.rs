@@ -1,0 +1,102 @@
+//! Pure. Secrets in heads: header fields by name, cookies, user information and queries in URLs.
+
+use memchr::{memchr, memmem, memrchr};
+
+use super::{Category, Redactor, Spot, pairs, patterns};
+
+/// Finds them in a head or a trailer section, cut short or not.
+pub fn find(bytes: &[u8], redactor: &Redactor, spots: &mut Vec<Spot>) {
+    patterns::find(bytes, spots);
+    let mut at = 0;
+    let mut is_first = true;
+    while at < bytes.len() {
+        let end = line_end(bytes, at);
+        let line = bytes.get(at..end).unwrap_or_default();
+        let colon = memchr(b':', line).filter(|_| !is_first || is_field(line));
+        match colon.and_then(|colon| line.split_at_checked(colon)) {
+            Some((name, value)) => field(name.trim_ascii(), value, at + name.len(), redactor, spots),
+            None => find_in_value(line, at, redactor, spots),
+        }
+        is_first &= line.trim_ascii().is_empty();
+        at = end;
+    }
+}
+
+/// The end of a line with those that are folded into it (RFC 9112 §5.2).
+fn line_end(bytes: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(distance) = bytes.get(at..).and_then(|rest| memchr(b'\n', rest)) {
+        at += distance + 1;
+        if !matches!(bytes.get(at), Some(b' ' | b'\t')) {
+            return at;
+        }
+    }
+    bytes.len()
+}
+
+/// A trailer section has no start line: what looks like a field is one.
+fn is_field(line: &[u8]) -> bool {
+    let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// `value` begins with the colon, at `at`.
+fn field(name: &[u8], value: &[u8], at: usize, redactor: &Redactor, spots: &mut Vec<Spot>) {
+    let told = value.get(1..).unwrap_or_default();
+    let start = at + 1 + (told.len() - told.trim_ascii_start().len());
+    let told = told.trim_ascii();
+    if told.is_empty() {
+        return;
+    }
+    if !redactor.headers.contains(name) {
+        return find_in_value(told, start, redactor, spots);
+    }
+    if name.eq_ignore_ascii_case(b"cookie") {
+        cookies(told, start, spots);
+    } else if name.eq_ignore_ascii_case(b"set-cookie") {
+        let pair = told.split(|byte| *byte == b';').next().unwrap_or(told);
+        cookies(pair, start, spots);
+    } else {
+        // `Bearer` and `Basic` are no secrets, and tell what the token was.
+        let scheme = memchr(b' ', told).filter(|_| name.to_ascii_lowercase().ends_with(b"authorization"));
+        let secret = start + scheme.map_or(0, |space| space + 1);
+        spots.push(Spot { range: secret..start + told.len(), category: Category::Header });
+    }
+}
+
+fn cookies(value: &[u8], at: usize, spots: &mut Vec<Spot>) {
+    let mut start = at;
+    for cookie in value.split(|byte| *byte == b';') {
+        let end = start + cookie.len();
+        let value = memchr(b'=', cookie).map_or(start, |equals| start + equals + 1);
+        if end > value {
+            spots.push(Spot { range: value..end, category: Category::Cookie });
+        }
+        start = end + 1;
+    }
+}
+
+/// Finds them in a start line or in a value that may be a URL; `at` is where it begins.
+pub fn find_in_value(value: &[u8], at: usize, redactor: &Redactor, spots: &mut Vec<Spot>) {
+    if let Some(authority) = memmem::find(value, b"://") {
+        let from = authority + 3;
+        let rest = value.get(from..).unwrap_or_default();
+        let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b' ')).unwrap_or(rest.len());
+        let user = rest.get(..end).and_then(|authority| memrchr(b'@', authority));
+        let colon = user.and_then(|user| memchr(b':', rest.get(..user)?));
+        if let (Some(user), Some(colon)) = (user, colon)
+            && user > colon + 1
+        {
+            spots.push(Spot { range: at + from + colon + 1..at + from + user, category: Category::Field });
+        }
+    }
+    for mark in [b'?', b'#'] {
+        if let Some(query) = memchr(mark, value) {
+            let rest = value.get(query + 1..).unwrap_or_default();
+            let end =
+                rest.iter().position(|byte| matches!(byte, b' ' | b'#' | b'"' | b'>')).unwrap_or(rest.len());
+            let told = rest.get(..end).unwrap_or_default().trim_ascii_end();
+            pairs::find(told, at + query + 1, &redactor.fields, spots);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Pure. Secrets in JSON (RFC 8259), cut short or not quite right as it may be.
+
+use super::{Category, Spot, names::Names};
+
+/// A string in a string is looked into so many times.
+const NESTED: u8 = 3;
+
+/// Finds them.
+pub fn find(bytes: &[u8], fields: &Names, spots: &mut Vec<Spot>) {
+    Walk { bytes, fields, spots, nested: NESTED }.run();
+}
+
+struct Walk<'a> {
+    bytes: &'a [u8],
+    fields: &'a Names,
+    spots: &'a mut Vec<Spot>,
+    nested: u8,
+}
+
+impl Walk<'_> {
+    fn run(&mut self) {
+        let mut at = 0;
+        let mut depth = 0_usize;
+        // Whether the next value is a secret; the depth of the container all of whose values are.
+        let mut secret = false;
+        let mut secret_from = None;
+        while let Some(&byte) = self.bytes.get(at) {
+            match byte {
+                b'"' => {
+                    let end = string_end(self.bytes, at + 1);
+                    let text = self.bytes.get(at + 1..end).unwrap_or_default();
+                    let behind = skip_space(self.bytes, end + 1);
+                    if self.bytes.get(behind) == Some(&b':') {
+                        secret = self.fields.contains(&unescape(text));
+                        at = behind + 1;
+                        continue;
+                    }
+                    if !text.is_empty() && (secret || secret_from.is_some() || self.hides_secrets(text)) {
+                        self.spots.push(Spot { range: at + 1..end, category: Category::Field });
+                    }
+                    secret = false;
+                    at = end + 1;
+                }
+                b'{' | b'[' => {
+                    depth += 1;
+                    if std::mem::take(&mut secret) {
+                        secret_from = secret_from.or(Some(depth));
+                    }
+                    at += 1;
+                }
+                b'}' | b']' => {
+                    if secret_from == Some(depth) {
+                        secret_from = None;
+                    }
+                    depth = depth.saturating_sub(1);
+                    at += 1;
+                }
+                b'-' | b'0'..=b'9' => {
+                    let end = number_end(self.bytes, at);
+                    if std::mem::take(&mut secret) || secret_from.is_some() {
+                        self.spots.push(Spot { range: at..end, category: Category::Number });
+                    }
+                    at = end;
+                }
+                b',' => {
+                    secret = false;
+                    at += 1;
+                }
+                _ => at += 1,
+            }
+        }
+    }
+
+    /// A document that stands in a string of another, with its quotes escaped.
+    fn hides_secrets(&self, text: &[u8]) -> bool {
+        if self.nested == 0 || !matches!(text.trim_ascii_start().first(), Some(b'{' | b'[')) {
+            return false;
+        }
+        let mut spots = Vec::new();
+        let inner = unescape(text);
+        Walk { bytes: &inner, fields: self.fields, spots: &mut spots, nested: self.nested - 1 }.run();
+        !spots.is_empty()
+    }
+}
+
+fn string_end(bytes: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(distance) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        at += distance;
+        if bytes.get(at) == Some(&b'"') {
+            return at;
+        }
+        at += 2;
+    }
+    bytes.len()
+}
+
+fn skip_space(bytes: &[u8], from: usize) -> usize {
+    let rest = bytes.get(from..).unwrap_or_default();
+    from + rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
+}
+
+fn number_end(bytes: &[u8], from: usize) -> usize {
+    let rest = bytes.get(from..).unwrap_or_default();
+    let part = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+    from + rest.iter().take_while(part).count()
+}
+
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        let escape = if byte == b'\\' { text.get(at + 1) } else { None };
+        at += match escape {
+            None => {
+                plain.push(byte);
+                1
+            }
+            Some(b'u') => {
+                let digits = text.get(at + 2..at + 6).and_then(|digits| std::str::from_utf8(digits).ok());
+                let code = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+                let character = code.and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
+                plain.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                6
+            }
+            Some(escaped) => {
+                plain.push(match escaped {
+                    b'n' => b'\n',
+                    b't' => b'\t',
+                    b'r' => b'\r',
+                    other => *other,
+                });
+                2
+            }
+        };
+    }
+    plain
+}

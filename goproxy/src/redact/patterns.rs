@@ -1,0 +1,156 @@
+//! Pure. Secrets that are known by their look, wherever they stand.
+
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+use memchr::memmem;
+
+use super::{Category, Spot};
+
+/// What such a secret begins with; the first two are followed in ways of their own.
+const STARTS: [&str; 14] = [
+    "eyJ",
+    "-----BEGIN",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "sk_live_",
+    "rk_live_",
+    "AIza",
+    "npm_",
+];
+/// An issuer's token is at least so long behind its prefix.
+const SHORTEST_KEY: usize = 16;
+
+static FINDER: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(STARTS).ok());
+
+/// Finds them.
+pub fn find(bytes: &[u8], spots: &mut Vec<Spot>) {
+    let Some(finder) = &*FINDER else { return };
+    let mut done = 0;
+    for found in finder.find_iter(bytes) {
+        if found.start() < done {
+            continue;
+        }
+        let spot = match found.pattern().as_usize() {
+            0 => jwt(bytes, found.start()),
+            1 => private_key(bytes, found.end()),
+            _ => issued(bytes, found.start(), found.end()),
+        };
+        if let Some(spot) = spot {
+            done = spot.range.end;
+            spots.push(spot);
+        }
+    }
+}
+
+fn token_end(bytes: &[u8], from: usize) -> usize {
+    let rest = bytes.get(from..).unwrap_or_default();
+    from + rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')).count()
+}
+
+/// Header, payload and signature, the first two being JSON objects in base64url.
+fn jwt(bytes: &[u8], start: usize) -> Option<Spot> {
+    let header = token_end(bytes, start);
+    bytes.get(header..)?.strip_prefix(b".eyJ")?;
+    let payload = token_end(bytes, header + 1);
+    let end = match bytes.get(payload) {
+        Some(b'.') => token_end(bytes, payload + 1),
+        _ => payload,
+    };
+    Some(Spot { range: start..end, category: Category::Jwt })
+}
+
+fn private_key(bytes: &[u8], label: usize) -> Option<Spot> {
+    const LINE_END: &[u8] = b"-----";
+    let rest = bytes.get(label..)?;
+    let line = memmem::find(rest.get(..rest.len().min(64))?, LINE_END)?;
+    if !rest.get(..line)?.ends_with(b"PRIVATE KEY") {
+        return None;
+    }
+    let start = label + line + LINE_END.len();
+    let inside = bytes.get(start..)?;
+    let end = start + memmem::find(inside, b"-----END").unwrap_or(inside.len());
+    (end > start).then_some(Spot { range: start..end, category: Category::PrivateKey })
+}
+
+fn issued(bytes: &[u8], start: usize, behind: usize) -> Option<Spot> {
+    let inside_a_word =
+        start.checked_sub(1).and_then(|at| bytes.get(at)).is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let end = token_end(bytes, behind);
+    let long_enough = end - behind >= SHORTEST_KEY;
+    (long_enough && !inside_a_word).then_some(Spot { range: start..end, category: Category::ApiKey })
+}
+
+/// Finds payment card numbers: by prefix and length of the large schemes, and the Luhn check digit.
+pub fn find_cards(bytes: &[u8], spots: &mut Vec<Spot>) {
+    let mut at = 0;
+    while let Some(distance) = bytes.get(at..).and_then(|rest| rest.iter().position(u8::is_ascii_digit)) {
+        let start = at + distance;
+        let inside = start.checked_sub(1).and_then(|at| bytes.get(at));
+        let (digits, end) = digits(bytes, start);
+        let stands_alone =
+            inside.is_none_or(|byte| !matches!(byte, b'.' | b'_') && !byte.is_ascii_alphabetic());
+        if stands_alone && is_card(&digits) {
+            spots.push(Spot { range: start..end, category: Category::Card });
+        }
+        at = end;
+    }
+}
+
+/// A run of digits, with single spaces or hyphens between them; at most twenty.
+fn digits(bytes: &[u8], start: usize) -> (Vec<u8>, usize) {
+    let mut digits = Vec::with_capacity(20);
+    let mut end = start;
+    let mut at = start;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'0'..=b'9' => {
+                if digits.len() < 20 {
+                    digits.push(byte - b'0');
+                }
+                end = at + 1;
+            }
+            b' ' | b'-' if end == at => {}
+            _ => break,
+        }
+        at += 1;
+    }
+    (digits, end)
+}
+
+fn is_card(digits: &[u8]) -> bool {
+    let prefix = |length: usize| {
+        digits.iter().take(length).fold(0_u32, |number, digit| number * 10 + u32::from(*digit))
+    };
+    let known = match digits.len() {
+        13 | 19 => prefix(1) == 4,
+        14 => matches!(prefix(2), 36 | 38 | 39) || (300..=305).contains(&prefix(3)),
+        15 => matches!(prefix(2), 34 | 37),
+        16 => {
+            prefix(1) == 4
+                || (51..=55).contains(&prefix(2))
+                || (2221..=2720).contains(&prefix(4))
+                || prefix(4) == 6011
+                || prefix(2) == 65
+                || (3528..=3589).contains(&prefix(4))
+        }
+        _ => false,
+    };
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| match (place % 2, u32::from(*digit) * 2) {
+            (0, _) => u32::from(*digit),
+            (_, doubled) if doubled > 9 => doubled - 9,
+            (_, doubled) => doubled,
+        })
+        .sum();
+    known && sum.is_multiple_of(10)
+}
