@@ -10,9 +10,11 @@ use crate::dissect::Dissector;
 
 mod laws;
 mod script;
+mod secrets;
 
 pub use laws::{bytes_of, check};
 pub use script::{conversation, cut};
+pub use secrets::redact;
 
 /// Something that happens on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,3 +23,8 @@ fn http1_stands_its_corpus() {
 fn sniffing_stands_its_corpus() {
     check("sniff", attack::sniff);
 }
+
+#[test]
+fn redaction_stands_its_corpus() {
+    check("redact", attack::redact);
+}

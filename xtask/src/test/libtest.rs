@@ -1,6 +1,7 @@
 //! The tests by `cargo test`, for a machine without cargo-nextest, and their sum in one line.
 
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader},
     process::Stdio,
 };
@@ -19,8 +20,9 @@ struct Sum {
 }
 
 /// `ours` are the integration test binaries that need Rust alone.
-pub(super) fn run(args: &Args, ours: &[String]) -> Result<()> {
+pub(super) fn run(args: &Args, ours: &[String], path: Option<OsString>) -> Result<()> {
     let mut cargo = cargo(["test", "--workspace", "--no-fail-fast"]);
+    cargo.envs(path.map(|path| ("PATH", path)));
     if args.quick {
         cargo.args(["--lib", "--bins", "--examples"]);
         for name in ours {
