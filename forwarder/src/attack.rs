@@ -24,7 +24,9 @@ pub fn wal(bytes: &[u8]) {
     let mut again = log::file_header(7, 1).to_vec();
     for record in &contents.records {
         let synced = u32::try_from(again.len()).unwrap_or(u32::MAX);
-        log::append(&mut again, 7, synced, record.kind, record.at_ms, &record.payload);
+        log::append(&mut again, 7, synced, record.kind, record.at_ms, |log| {
+            log.extend_from_slice(&record.payload);
+        });
     }
     if log::read(&Bytes::from(again), 1).records != contents.records {
         panic!("what was read is not what was written");
@@ -116,7 +118,7 @@ mod tests {
             ),
         ] {
             let synced = u32::try_from(log.len()).unwrap();
-            log::append(&mut log, 9, synced, kind, 1, &payload);
+            log::append(&mut log, 9, synced, kind, 1, |log| log.extend_from_slice(&payload));
         }
         let checkpoint = Checkpoint { store_id: 1, ..Checkpoint::default() };
         let content = serde_json::to_vec(&checkpoint).unwrap();

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 use common::wire;
 use tokio::sync::{Notify, Semaphore, broadcast, oneshot};
 use url::Url;
@@ -43,7 +44,7 @@ pub use seal::{AtStep, Step};
 
 use checkpoint::Checkpoint;
 use disk::Disk;
-use generation::Generation;
+use generation::Block;
 use shared::{Shared, State};
 use writer::{Job, Order, Writer};
 
@@ -190,7 +191,7 @@ pub struct News {
     /// How many rows came before these since the store was opened.
     pub before: u64,
     /// The rows.
-    pub rows: RecordBatch,
+    pub block: Arc<Block>,
 }
 
 /// Everything there is to read, at one moment.
@@ -240,10 +241,8 @@ impl Store {
         let (news, _) = broadcast::channel(256);
         let room = Arc::new(Semaphore::new(options.queue_bytes as usize));
         let backlog = recovered.full.iter().map(|full| full.generation.log_bytes).sum();
-        let open = Generation { number: recovered.next_generation, ..Generation::default() };
         let state = State {
             ledger: recovered.ledger,
-            open,
             full: recovered.full.into_iter().map(Arc::new).collect(),
             segments: recovered.checkpoint.segments.iter().cloned().map(Arc::new).collect(),
             counters: recovered.counters,
@@ -258,6 +257,7 @@ impl Store {
             full: Notify::new(),
             closed: AtomicBool::new(false),
             news,
+            decoding: background::decoder()?,
         });
         shared.full.notify_one();
         let (jobs, orders) = mpsc::channel();
@@ -286,8 +286,8 @@ impl Store {
         if request.first_sequence.checked_add(u64::from(request.count)).is_none() {
             return Err(Refused::Malformed(Arc::new(wire::Malformed::Field("first_sequence"))));
         }
-        let exchanges = request.decode_exchanges().map_err(|error| Refused::Malformed(Arc::new(error)))?;
-        self.order(request.exchanges.len(), Order::Batch(request, exchanges)).await
+        request.decode_exchanges().map_err(|error| Refused::Malformed(Arc::new(error)))?;
+        self.order(request.exchanges.len(), Order::Batch(request)).await
     }
 
     /// A proxy made itself known; resolves, once that is durable, with the last sequence that is stored of its run.
@@ -367,13 +367,17 @@ impl Store {
         Counters { backlog_bytes: self.shared.backlog_bytes(), ..counters }
     }
 
-    /// Everything there is to read, at this moment.
-    pub fn snapshot(&self) -> Snapshot {
-        self.shared.read(|state| {
-            let full = state.full.iter().flat_map(|full| &full.generation.batches);
-            let batches = full.chain(&state.open.batches).cloned().collect();
-            Snapshot { segments: state.segments.clone(), batches }
-        })
+    /// Everything there is to read, at this moment. May take a while, when rows are to be made for it.
+    ///
+    /// # Errors
+    /// When a block does not decode, which is never acknowledged.
+    pub fn snapshot(&self) -> Result<Snapshot, ArrowError> {
+        let (segments, blocks) = self.shared.read(|state| {
+            let full = state.full.iter().flat_map(|full| full.generation.blocks());
+            (state.segments.clone(), full.chain(state.open.blocks()).collect::<Vec<_>>())
+        });
+        let batches = blocks.iter().map(|block| block.batch()).collect::<Result<_, _>>()?;
+        Ok(Snapshot { segments, batches })
     }
 
     /// Where sealed segments are.

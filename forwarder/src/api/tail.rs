@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 
+use arrow::array::RecordBatch;
 use axum::extract::{RawQuery, State};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
@@ -52,7 +53,7 @@ struct Follower {
     expected: Option<u64>,
     events: VecDeque<Event>,
     /// Rows of a batch that are still to be told.
-    batch: Option<(News, VecDeque<usize>)>,
+    batch: Option<(RecordBatch, VecDeque<usize>)>,
 }
 
 impl Follower {
@@ -61,15 +62,15 @@ impl Follower {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
-            if let Some((news, rows)) = &mut self.batch {
-                let row = rows.pop_front().and_then(|row| Row::read(&news.rows, row));
+            if let Some((batch, rows)) = &mut self.batch {
+                let row = rows.pop_front().and_then(|row| Row::read(batch, row));
                 match row {
                     Some(row) => return Some(event("pair", row.uuid.to_string(), &rrpair(&row).to_string())),
                     None => self.batch = None,
                 }
             }
             match self.news.recv().await {
-                Ok(news) => self.take(news),
+                Ok(news) => self.take(&news),
                 // The next rows say how many came before them.
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return None,
@@ -77,14 +78,19 @@ impl Follower {
         }
     }
 
-    fn take(&mut self, news: News) {
+    fn take(&mut self, news: &News) {
         let missed = self.expected.map_or(0, |expected| news.before.saturating_sub(expected));
         if missed > 0 {
             self.events.push_back(event("missed", String::new(), &format!("{{\"missed\":{missed}}}")));
         }
-        self.expected = Some(news.before + news.rows.num_rows() as u64);
-        let rows = self.filter.text_rows(&news.rows, self.filter.rows(&news.rows));
-        self.batch = Some((news, rows.into()));
+        let Ok(batch) = news.block.batch() else {
+            // The next rows say how many came before them.
+            self.expected = Some(news.before);
+            return;
+        };
+        self.expected = Some(news.before + batch.num_rows() as u64);
+        let rows = self.filter.text_rows(&batch, self.filter.rows(&batch));
+        self.batch = Some((batch, rows.into()));
     }
 }
 

@@ -88,7 +88,7 @@ impl Query {
         cursor: Option<Cursor>,
         deadline: Instant,
     ) -> Result<Page, Trouble> {
-        let snapshot = self.snapshot();
+        let snapshot = self.snapshot().await.map_err(Trouble::Place)?;
         let mut search = Search::new(&self.segments, filter, cursor, limit + 1);
         search.unsealed(&snapshot.batches).await?;
         for segment in &snapshot.segments {
@@ -155,7 +155,7 @@ impl Query {
     }
 
     async fn find(&self, uuid: Uuid) -> Result<Option<Row>, Trouble> {
-        let snapshot = self.snapshot();
+        let snapshot = self.snapshot().await.map_err(Trouble::Place)?;
         let text = uuid.to_string();
         for batch in snapshot.batches.iter().rev() {
             if let Some(row) = position(batch, &text) {

@@ -7,6 +7,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
 use common::exchange::{Connection, Exchange, Message, Protocol};
+use common::wire;
 
 use super::{
     head,
@@ -170,6 +171,22 @@ impl Columns {
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Adds what is new of a batch: all but the first `known` of its exchanges.
+    pub fn push_batch(
+        &mut self,
+        cluster: &str,
+        registration: &Registration,
+        request: &wire::CaptureRequest,
+        exchanges: &[(u64, Connection, Exchange)],
+        known: u32,
+    ) {
+        let origin = Origin { cluster, instance: &request.proxy_id, epoch: request.epoch, registration };
+        let run = Run::new(origin.instance, origin.epoch);
+        for (sequence, connection, exchange) in exchanges.iter().skip(known as usize) {
+            self.push(&origin, run, *sequence, connection, exchange);
+        }
     }
 
     /// Adds one exchange.

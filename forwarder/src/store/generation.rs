@@ -1,31 +1,112 @@
-//! Pure. The rows of one file of the log, in memory until they are sealed.
+//! Pure. What one file of the log holds, in memory until it is sealed: as it came, until somebody wants rows of it.
+//!
+//! To take an exchange off the wire and put it on disk needs none of its columns. They are made block by block: in
+//! the background, for a query, or for the sealing, whoever comes first.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
+use common::wire;
 
-use super::{ledger::Ledger, schema::schema};
+use super::columns::Columns;
+use super::ledger::{Ledger, Registration};
 
-/// Batches of this many rows are left as they are.
-const ENOUGH_ROWS: usize = 4096;
-/// So are batches of this size.
-const ENOUGH_BYTES: usize = 8 << 20;
+/// A block is full with this many rows.
+const BLOCK_ROWS: usize = 4096;
+/// So is one of this size.
+const BLOCK_BYTES: usize = 4 << 20;
 
-/// The rows of one file of the log.
+/// A batch as it came, acknowledged and known to decode.
+#[derive(Clone, Debug)]
+pub struct Raw {
+    request: wire::CaptureRequest,
+    /// Exchanges at its start that were stored before.
+    known: u32,
+    cluster: Arc<str>,
+    registration: Arc<Registration>,
+}
+
+impl Raw {
+    /// What is new of a batch.
+    pub fn new(request: wire::CaptureRequest, known: u32, cluster: Arc<str>, ledger: &Ledger) -> Self {
+        let epoch = ledger.epoch(&request.proxy_id, request.epoch);
+        let registration = epoch.and_then(|epoch| epoch.registration.clone()).unwrap_or_default();
+        Self { request, known, cluster, registration: Arc::new(registration) }
+    }
+
+    /// How many rows it has.
+    pub fn rows(&self) -> usize {
+        self.request.count.saturating_sub(self.known) as usize
+    }
+}
+
+/// Some batches in the order of arrival, to which nothing is added any more.
+#[derive(Debug)]
+pub struct Block {
+    rows: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+enum Held {
+    Raw(Vec<Raw>),
+    Rows(RecordBatch),
+}
+
+impl Block {
+    /// A block of these.
+    pub fn new(raws: Vec<Raw>) -> Self {
+        Self { rows: raws.iter().map(Raw::rows).sum(), held: Mutex::new(Held::Raw(raws)) }
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The rows; whoever asks first makes them, which takes some milliseconds.
+    ///
+    /// # Errors
+    /// When they are too many for one batch, or do not decode: neither is ever acknowledged.
+    pub fn batch(&self) -> Result<RecordBatch, ArrowError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = match &*held {
+            Held::Rows(rows) => return Ok(rows.clone()),
+            Held::Raw(raws) => decode(raws)?,
+        };
+        *held = Held::Rows(rows.clone());
+        Ok(rows)
+    }
+}
+
+fn decode(raws: &[Raw]) -> Result<RecordBatch, ArrowError> {
+    let mut columns = Columns::default();
+    for raw in raws {
+        let exchanges =
+            raw.request.decode_exchanges().map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+        columns.push_batch(&raw.cluster, &raw.registration, &raw.request, &exchanges, raw.known);
+    }
+    columns.finish()
+}
+
+/// What one file of the log holds.
 #[derive(Clone, Debug, Default)]
 pub struct Generation {
     /// Number of the file.
     pub number: u64,
-    /// The rows, in the order of arrival.
-    pub batches: Vec<RecordBatch>,
     /// Length of the file.
     pub log_bytes: u64,
+    full: Vec<Arc<Block>>,
+    open: Vec<Raw>,
+    open_rows: usize,
+    open_bytes: usize,
 }
 
 /// A generation that nothing is added to any more, and the accounts at its end.
 #[derive(Clone, Debug)]
 pub struct Full {
-    /// Its rows.
+    /// What it holds.
     pub generation: Generation,
     /// The accounts.
     pub ledger: Ledger,
@@ -34,43 +115,64 @@ pub struct Full {
 impl Generation {
     /// How many rows there are.
     pub fn rows(&self) -> usize {
-        self.batches.iter().map(RecordBatch::num_rows).sum()
+        self.full.iter().map(|block| block.rows()).sum::<usize>() + self.open_rows
     }
 
-    /// Adds rows, and joins small batches as a binary counter carries: each row is copied a few times at most,
-    /// and there are few batches however small they come.
-    ///
-    /// # Errors
-    /// When a joined batch would be too large, which `ENOUGH_BYTES` rules out.
-    pub fn push(&mut self, batch: RecordBatch) -> Result<(), ArrowError> {
-        self.batches.push(batch);
-        while let [.., before, last] = self.batches.as_slice() {
-            let enough = |batch: &RecordBatch| {
-                batch.num_rows() >= ENOUGH_ROWS || batch.get_array_memory_size() >= ENOUGH_BYTES
-            };
-            if enough(before) || enough(last) || before.num_rows() > 2 * last.num_rows() {
-                break;
-            }
-            let joined = concat_batches(&schema(), [before, last])?;
-            self.batches.truncate(self.batches.len() - 2);
-            self.batches.push(joined);
+    /// Adds a batch; returns a block that is full with it.
+    pub fn push(&mut self, raw: Raw) -> Option<Arc<Block>> {
+        self.open_rows += raw.rows();
+        self.open_bytes += raw.request.exchanges.len();
+        self.open.push(raw);
+        (self.open_rows >= BLOCK_ROWS || self.open_bytes >= BLOCK_BYTES).then(|| self.end_block())
+    }
+
+    /// Nothing is added any more.
+    pub fn end(&mut self) {
+        if !self.open.is_empty() {
+            self.end_block();
         }
-        Ok(())
+    }
+
+    fn end_block(&mut self) -> Arc<Block> {
+        let block = Arc::new(Block::new(std::mem::take(&mut self.open)));
+        (self.open_rows, self.open_bytes) = (0, 0);
+        self.full.push(Arc::clone(&block));
+        block
+    }
+
+    /// All of it at this moment, in the order of arrival.
+    pub fn blocks(&self) -> impl Iterator<Item = Arc<Block>> + '_ {
+        let open = (!self.open.is_empty()).then(|| Arc::new(Block::new(self.open.clone())));
+        self.full.iter().cloned().chain(open)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::row::Row;
     use crate::store::samples;
 
+    fn raw(sequence: u64) -> Raw {
+        let mut ledger = Ledger::default();
+        ledger.register(&samples::registration("a", 1), 0);
+        Raw::new(samples::request("a", 1, sequence..=sequence + 1), 1, "test".into(), &ledger)
+    }
+
     #[test]
-    fn small_batches_are_joined_and_no_row_is_lost() {
+    fn blocks_fill_up_and_what_was_known_is_no_row() {
         let mut generation = Generation::default();
-        for sequence in 1..=1000 {
-            generation.push(samples::batch("a", 1, sequence..=sequence)).unwrap();
-        }
-        assert_eq!(generation.rows(), 1000);
-        assert!(generation.batches.len() <= 12, "{}", generation.batches.len());
+        let full = (1..=6000).filter_map(|sequence| generation.push(raw(sequence))).count();
+        assert!(full > 0 && full == generation.full.len());
+        assert_eq!(generation.rows(), 6000);
+        generation.end();
+        let blocks: Vec<_> = generation.blocks().collect();
+        assert!(blocks.iter().all(|block| block.rows() <= BLOCK_ROWS));
+        let rows = blocks.iter().flat_map(|block| {
+            let batch = block.batch().unwrap();
+            assert_eq!(batch, block.batch().unwrap());
+            (0..batch.num_rows()).map(move |row| Row::read(&batch, row).unwrap())
+        });
+        assert!(rows.eq(samples::rows("a", 1, 2..=6001)), "in order, each once");
     }
 }

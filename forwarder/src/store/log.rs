@@ -82,21 +82,35 @@ pub fn file_header(mark: u32, generation: u64) -> [u8; FILE_HEADER_BYTES] {
     header
 }
 
-/// Appends one record to a buffer that is written as a whole.
+/// Appends one record to a buffer that is written as a whole; the payload is what is appended to the buffer by
+/// `write_payload`.
 ///
 /// `synced` is the length of the file that is known to be on disk.
-pub fn append(buffer: &mut Vec<u8>, mark: u32, synced: u32, kind: Kind, at_ms: u64, payload: &[u8]) {
+pub fn append(
+    buffer: &mut Vec<u8>,
+    mark: u32,
+    synced: u32,
+    kind: Kind,
+    at_ms: u64,
+    write_payload: impl FnOnce(&mut Vec<u8>),
+) {
+    let start = buffer.len();
+    buffer.resize(start + RECORD_HEADER_BYTES, 0);
+    write_payload(buffer);
+    let Some((header, payload)) =
+        buffer.get_mut(start..).and_then(|record| record.split_at_mut_checked(RECORD_HEADER_BYTES))
+    else {
+        return;
+    };
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes();
     let mut covered = [0; 13];
     let fields = synced.to_le_bytes().into_iter().chain(at_ms.to_le_bytes()).chain([kind as u8]);
     for (place, byte) in covered.iter_mut().zip(fields) {
         *place = byte;
     }
-    buffer.extend_from_slice(&mark.to_le_bytes());
-    buffer.extend_from_slice(&length);
-    buffer.extend_from_slice(&checksum(mark, length, &covered, payload).to_le_bytes());
-    buffer.extend_from_slice(&covered);
-    buffer.extend_from_slice(payload);
+    let sum = checksum(mark, length, &covered, payload).to_le_bytes();
+    let fields = mark.to_le_bytes().into_iter().chain(length).chain(sum).chain(covered);
+    header.iter_mut().zip(fields).for_each(|(place, byte)| *place = byte);
 }
 
 fn checksum(mark: u32, length: [u8; 4], covered: &[u8], payload: &[u8]) -> u32 {

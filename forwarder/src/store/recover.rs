@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -10,13 +11,11 @@ use common::wire;
 use prost::Message as _;
 
 use super::checkpoint::Checkpoint;
-use super::columns::Columns;
-use super::generation::{Full, Generation};
+use super::generation::{Full, Generation, Raw};
 use super::ledger::Ledger;
 use super::log::{self, Kind, Record};
 use super::place::Place;
 use super::seal::Step;
-use super::writer::push_rows;
 use super::{Counters, Options, disk};
 
 /// What there was.
@@ -77,6 +76,7 @@ pub(super) fn recover(options: &Options) -> anyhow::Result<Recovered> {
     put_damaged_aside(data_dir, &place, &mut checkpoint, &mut counters)?;
     counters.expired_rows = checkpoint.expired_rows;
     counters.damaged_rows = checkpoint.damaged_rows;
+    let cluster = Arc::from(options.cluster.as_str());
     let mut replayed = Replayed { ledger: checkpoint.ledger.clone(), full: Vec::new() };
     let files = log_files(data_dir).context("list the log")?;
     let last = files.last().map(|(generation, _)| *generation);
@@ -92,7 +92,7 @@ pub(super) fn recover(options: &Options) -> anyhow::Result<Recovered> {
         if contents.records.is_empty() {
             fs::remove_file(path).context("remove an empty file of the log")?;
         } else {
-            replayed.replay(&options.cluster, *generation, contents)?;
+            replayed.replay(&cluster, *generation, contents);
         }
     }
     let next_generation = last.unwrap_or(0).max(checkpoint.sealed_through) + 1;
@@ -262,39 +262,30 @@ fn mend(
 
 impl Replayed {
     /// Applies the records of one file.
-    pub(super) fn replay(
-        &mut self,
-        cluster: &str,
-        generation: u64,
-        contents: log::Contents,
-    ) -> anyhow::Result<()> {
-        let mut generation =
-            Generation { number: generation, log_bytes: contents.good_bytes, ..Generation::default() };
-        let mut columns = Columns::default();
+    pub(super) fn replay(&mut self, cluster: &Arc<str>, number: u64, contents: log::Contents) {
+        let mut generation = Generation::default();
+        (generation.number, generation.log_bytes) = (number, contents.good_bytes);
         for record in contents.records {
-            if let Err(error) = self.apply(cluster, &mut columns, &record) {
-                tracing::error!(error = format!("{error:#}"), "record of the log makes no sense");
-            }
-            if columns.rows() >= 4096 {
-                generation.push(columns.finish()?)?;
+            match self.apply(cluster, &record) {
+                Ok(raw) => drop(raw.and_then(|raw| generation.push(raw))),
+                Err(error) => {
+                    tracing::error!(error = format!("{error:#}"), "record of the log makes no sense");
+                }
             }
         }
-        if columns.rows() > 0 {
-            generation.push(columns.finish()?)?;
-        }
+        generation.end();
         self.full.push(Full { generation, ledger: self.ledger.clone() });
-        Ok(())
     }
 
-    fn apply(&mut self, cluster: &str, columns: &mut Columns, record: &Record) -> anyhow::Result<()> {
+    fn apply(&mut self, cluster: &Arc<str>, record: &Record) -> anyhow::Result<Option<Raw>> {
         let payload = record.payload.clone();
         match record.kind {
             Kind::Batch => {
                 let request = wire::CaptureRequest::decode(payload)?;
                 self.ledger.accept(&request, true)?;
-                let exchanges = request.decode_exchanges()?;
+                request.decode_exchanges()?;
                 let accepted = self.ledger.batch(&request, true, record.at_ms)?;
-                push_rows(columns, cluster, &self.ledger, &request, &exchanges, accepted.known);
+                return Ok(Some(Raw::new(request, accepted.known, Arc::clone(cluster), &self.ledger)));
             }
             Kind::Register => {
                 self.ledger.register(&wire::RegisterRequest::decode(payload)?, record.at_ms);
@@ -307,6 +298,6 @@ impl Replayed {
                 self.ledger.reap(&told.proxy_id, told.epoch);
             }
         }
-        Ok(())
+        Ok(None)
     }
 }

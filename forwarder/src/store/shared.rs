@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
 
-use arrow::array::RecordBatch;
 use tokio::sync::{Notify, broadcast};
 
-use super::generation::{Full, Generation};
+use super::generation::{Block, Full, Generation, Raw};
 use super::ledger::Ledger;
 use super::{Counters, Health, News, Options, Segment};
 
@@ -31,6 +30,8 @@ pub(super) struct Shared {
     pub(super) full: Notify,
     pub(super) closed: AtomicBool,
     pub(super) news: broadcast::Sender<News>,
+    /// To the thread that makes rows while nobody waits for them.
+    pub(super) decoding: mpsc::Sender<Arc<Block>>,
 }
 
 impl Shared {
@@ -46,19 +47,29 @@ impl Shared {
         look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn publish(&self, open: &Generation, staged: &Ledger, touched: &[String], rows: RecordBatch) {
-        let before = self.write(|state| {
-            state.open = open.clone();
+    /// These are durable, in a file that is now so long.
+    pub(super) fn publish(&self, log_bytes: u64, staged: &Ledger, touched: &[String], raws: Vec<Raw>) {
+        let news = (!raws.is_empty() && self.news.receiver_count() > 0).then(|| Block::new(raws.clone()));
+        let (before, full) = self.write(|state| {
+            state.open.log_bytes = log_bytes;
             for proxy in touched {
                 state.ledger.copy_proxy(staged, proxy);
             }
             let before = state.rows;
-            state.rows += rows.num_rows() as u64;
-            before
+            let mut full = Vec::new();
+            for raw in raws {
+                state.rows += raw.rows() as u64;
+                full.extend(state.open.push(raw));
+            }
+            (before, full)
         });
-        if rows.num_rows() > 0 && self.news.receiver_count() > 0 {
+        for block in full {
+            // Without the thread, whoever asks first makes the rows.
+            self.decoding.send(block).ok();
+        }
+        if let Some(block) = news {
             // Nobody following is fine.
-            drop(self.news.send(News { before, rows }));
+            drop(self.news.send(News { before, block: Arc::new(block) }));
         }
     }
 
@@ -66,11 +77,14 @@ impl Shared {
         self.read(|state| touched.iter().for_each(|proxy| staged.copy_proxy(&state.ledger, proxy)));
     }
 
-    pub(super) fn publish_full(&self, full: Full, open: &Generation) {
-        self.backlog.fetch_add(full.generation.log_bytes, Ordering::Relaxed);
+    /// The file of this number is never written again; what it holds can be sealed.
+    pub(super) fn publish_full(&self, number: u64) {
         self.write(|state| {
-            state.full.push_back(Arc::new(full));
-            state.open = open.clone();
+            let mut generation = std::mem::take(&mut state.open);
+            generation.number = number;
+            generation.end();
+            self.backlog.fetch_add(generation.log_bytes, Ordering::Relaxed);
+            state.full.push_back(Arc::new(Full { generation, ledger: state.ledger.clone() }));
         });
         self.full.notify_one();
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -43,7 +44,8 @@ impl Still {
             if after != Some(checkpoint.revision) {
                 continue;
             }
-            let batches = replayed.full.into_iter().flat_map(|full| full.generation.batches).collect();
+            let blocks = replayed.full.iter().flat_map(|full| full.generation.blocks());
+            let batches = blocks.map(|block| block.batch()).collect::<Result<_, _>>()?;
             let segments = checkpoint.segments.into_iter().map(Into::into).collect();
             return Ok(Self { snapshot: Snapshot { segments, batches }, place, ledger: replayed.ledger });
         }
@@ -53,6 +55,7 @@ impl Still {
 
 /// `None` when a file was sealed before it could be read.
 fn replay(data_dir: &Path, cluster: &str, checkpoint: &Checkpoint) -> anyhow::Result<Option<Replayed>> {
+    let cluster = Arc::from(cluster);
     let mut replayed = Replayed { ledger: checkpoint.ledger.clone(), full: Vec::new() };
     for (generation, path) in log_files(data_dir).context("list the log")? {
         if generation <= checkpoint.sealed_through {
@@ -63,7 +66,7 @@ fn replay(data_dir: &Path, cluster: &str, checkpoint: &Checkpoint) -> anyhow::Re
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).context("read the log"),
         };
-        replayed.replay(cluster, generation, log::read(&file, generation))?;
+        replayed.replay(&cluster, generation, log::read(&file, generation));
     }
     Ok(Some(replayed))
 }

@@ -18,7 +18,7 @@ fn open(folder: &Path) -> Store {
 }
 
 fn unsealed_rows(store: &Store) -> usize {
-    store.snapshot().batches.iter().map(RecordBatch::num_rows).sum()
+    store.snapshot().unwrap().batches.iter().map(RecordBatch::num_rows).sum()
 }
 
 /// A batch of one small exchange.
@@ -253,7 +253,7 @@ async fn who_follows_too_slowly_can_tell_how_much_was_missed() {
 }
 
 fn segments(store: &Store) -> (usize, u64) {
-    let segments = store.snapshot().segments;
+    let segments = store.snapshot().unwrap().segments;
     (segments.len(), segments.iter().map(|segment| segment.rows).sum())
 }
 
@@ -354,7 +354,7 @@ async fn a_segment_that_is_cut_short_or_gone_is_put_aside_and_the_rest_is_served
 async fn retention_removes_the_oldest_and_leaves_the_accounts_alone() {
     let folder = tempfile::tempdir().unwrap();
     let store = sealed_generations(folder.path(), 3).await;
-    let bytes = store.snapshot().segments.iter().map(|segment| segment.bytes).sum::<u64>();
+    let bytes = store.snapshot().unwrap().segments.iter().map(|segment| segment.bytes).sum::<u64>();
     store.close().await;
     drop(store);
     let limited = Options { max_bytes: bytes - 1, max_age: Duration::ZERO, ..options(folder.path()) };

@@ -9,27 +9,25 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::exchange::{Connection, Exchange};
 use common::wire;
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::columns::{Columns, Origin};
 use super::disk::{self, Disk, LogFile};
-use super::generation::{Full, Generation};
-use super::identity::Run;
-use super::ledger::{Ledger, Registration};
+use super::generation::Raw;
+use super::ledger::Ledger;
 use super::log::{self, Kind};
 use super::shared::Shared;
 use super::{Health, Refused};
 
 /// What the writer is asked to make durable.
 pub(super) enum Order {
-    Batch(wire::CaptureRequest, Vec<(u64, Connection, Exchange)>),
+    /// It was seen to decode.
+    Batch(wire::CaptureRequest),
     Register(wire::RegisterRequest),
     CheckIn(wire::CheckInRequest),
     Reap(wire::CheckInRequest),
@@ -62,18 +60,50 @@ pub(super) struct Writer {
     pub(super) folder: PathBuf,
     pub(super) jobs: Receiver<Job>,
     pub(super) staged: Ledger,
-    pub(super) open: Generation,
-    pub(super) columns: Columns,
+    cluster: Arc<str>,
+    /// Number of the file that is written, or is next.
+    generation: u64,
     file: Option<OpenFile>,
     buffer: Vec<u8>,
 }
 
 type Answer = (oneshot::Sender<Result<u64, Refused>>, Result<u64, Refused>, Option<OwnedSemaphorePermit>);
 
+/// What is written to the log.
+enum Record {
+    Batch(wire::CaptureRequest),
+    Register(wire::RegisterRequest),
+    CheckIn(wire::CheckInRequest),
+    Reap(wire::CheckInRequest),
+}
+
+impl Record {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Batch(_) => Kind::Batch,
+            Self::Register(_) => Kind::Register,
+            Self::CheckIn(_) => Kind::CheckIn,
+            Self::Reap(_) => Kind::Reap,
+        }
+    }
+
+    fn encode(&self, log: &mut Vec<u8>) {
+        // A Vec grows as needed: it is never too short for a message.
+        match self {
+            Self::Batch(told) => told.encode(log),
+            Self::Register(told) => told.encode(log),
+            Self::CheckIn(told) | Self::Reap(told) => told.encode(log),
+        }
+        .unwrap_or_default();
+    }
+}
+
 /// What one group is going to change.
 #[derive(Default)]
 struct Group {
-    records: Vec<(Kind, u64, Vec<u8>)>,
+    records: Vec<(u64, Record)>,
+    bytes: usize,
+    raws: Vec<Raw>,
     touched: Vec<String>,
     answers: Vec<Answer>,
     closing: bool,
@@ -90,11 +120,10 @@ impl Writer {
         folder: PathBuf,
         jobs: Receiver<Job>,
         staged: Ledger,
-        next_generation: u64,
+        generation: u64,
     ) -> Self {
-        let open = Generation { number: next_generation, ..Generation::default() };
-        let columns = Columns::default();
-        Self { shared, disk, folder, jobs, staged, open, columns, file: None, buffer: Vec::new() }
+        let cluster = shared.options.cluster.as_str().into();
+        Self { shared, disk, folder, jobs, staged, cluster, generation, file: None, buffer: Vec::new() }
     }
 
     /// Works until it is told to close or until nobody can ask any more.
@@ -132,12 +161,10 @@ impl Writer {
     /// Everything that waits becomes one group. Returns whether it was the last.
     fn commit(&mut self, first: Job) -> bool {
         let mut group = Group::default();
-        let mut bytes = 0;
         let mut next = Some(first);
         while let Some(job) = next {
             self.stage(job, &mut group);
-            bytes += group.records.last().map_or(0, |(_, _, payload)| payload.len());
-            next = if bytes < GROUP_BYTES { self.jobs.try_recv().ok() } else { None };
+            next = if group.bytes < GROUP_BYTES { self.jobs.try_recv().ok() } else { None };
         }
         let closing = group.closing;
         self.settle(group);
@@ -147,27 +174,27 @@ impl Writer {
     fn stage(&mut self, job: Job, group: &mut Group) {
         let Job { order, at_ms, reply, room } = job;
         let judged = match order {
-            Order::Batch(request, exchanges) => self.stage_batch(&request, &exchanges, at_ms, group),
+            Order::Batch(request) => self.stage_batch(request, at_ms, group),
             Order::Register(told) => {
                 let through = self.staged.register(&told, at_ms);
-                group.records.push((Kind::Register, at_ms, told.encode_to_vec()));
-                group.touched.push(told.proxy_id);
+                group.touched.push(told.proxy_id.clone());
+                group.records.push((at_ms, Record::Register(told)));
                 Ok(through)
             }
             Order::CheckIn(told) => match self.staged.check_in(&told, at_ms) {
                 Ok(news) => {
+                    group.touched.push(told.proxy_id.clone());
                     if news {
-                        group.records.push((Kind::CheckIn, at_ms, told.encode_to_vec()));
+                        group.records.push((at_ms, Record::CheckIn(told)));
                     }
-                    group.touched.push(told.proxy_id);
                     Ok(0)
                 }
                 Err(contradiction) => Err(contradiction.into()),
             },
             Order::Reap(told) => {
                 if self.staged.reap(&told.proxy_id, told.epoch) {
-                    group.records.push((Kind::Reap, at_ms, told.encode_to_vec()));
-                    group.touched.push(told.proxy_id);
+                    group.touched.push(told.proxy_id.clone());
+                    group.records.push((at_ms, Record::Reap(told)));
                 }
                 Ok(0)
             }
@@ -185,26 +212,24 @@ impl Writer {
 
     fn stage_batch(
         &mut self,
-        request: &wire::CaptureRequest,
-        exchanges: &[(u64, Connection, Exchange)],
+        request: wire::CaptureRequest,
         at_ms: u64,
         group: &mut Group,
     ) -> Result<u64, Refused> {
         if self.shared.backlog_bytes() > self.shared.options.unsealed_bytes {
             return Err(Refused::Behind);
         }
-        let accepted = self.staged.batch(request, false, at_ms)?;
+        let accepted = self.staged.batch(&request, false, at_ms)?;
         group.touched.push(request.proxy_id.clone());
         if accepted.known < request.count {
-            group.records.push((Kind::Batch, at_ms, request.encode_to_vec()));
-            push_rows(
-                &mut self.columns,
-                &self.shared.options.cluster,
-                &self.staged,
-                request,
-                exchanges,
+            group.bytes += request.exchanges.len();
+            group.raws.push(Raw::new(
+                request.clone(),
                 accepted.known,
-            );
+                Arc::clone(&self.cluster),
+                &self.staged,
+            ));
+            group.records.push((at_ms, Record::Batch(request)));
         }
         Ok(accepted.stored_through)
     }
@@ -212,19 +237,12 @@ impl Writer {
     /// Writes, publishes and answers one group.
     fn settle(&mut self, mut group: Group) {
         let written = if group.records.is_empty() { Ok(()) } else { self.write(&group) };
-        let rows = self.columns.finish().map_err(io::Error::other);
-        let done = written.and(rows).and_then(|rows| {
-            if rows.num_rows() > 0 {
-                self.open.push(rows.clone()).map_err(io::Error::other)?;
-            }
-            Ok(rows)
-        });
         group.touched.sort_unstable();
         group.touched.dedup();
-        match done {
-            Ok(rows) => {
-                self.open.log_bytes = self.file.as_ref().map_or(0, |open| open.synced);
-                self.shared.publish(&self.open, &self.staged, &group.touched, rows);
+        match written {
+            Ok(()) => {
+                let log_bytes = self.file.as_ref().map_or(0, |open| open.synced);
+                self.shared.publish(log_bytes, &self.staged, &group.touched, group.raws);
                 if group.rolling {
                     self.roll();
                 }
@@ -270,8 +288,8 @@ impl Writer {
         };
         self.buffer.clear();
         let synced = u32::try_from(open.synced).unwrap_or(u32::MAX);
-        for (kind, at_ms, payload) in &group.records {
-            log::append(&mut self.buffer, open.mark, synced, *kind, *at_ms, payload);
+        for (at_ms, record) in &group.records {
+            log::append(&mut self.buffer, open.mark, synced, record.kind(), *at_ms, |log| record.encode(log));
         }
         if let Err(error) = open.file.append(&self.buffer) {
             if open.file.truncate(open.synced).is_ok() {
@@ -291,10 +309,10 @@ impl Writer {
     }
 
     fn create(&mut self) -> io::Result<OpenFile> {
-        let path = self.folder.join(format!("{:020}.wal", self.open.number));
+        let path = self.folder.join(format!("{:020}.wal", self.generation));
         let mark = fastrand::u32(1..);
         let made = self.disk.create(&path).and_then(|mut file| {
-            file.append(&log::file_header(mark, self.open.number))?;
+            file.append(&log::file_header(mark, self.generation))?;
             Ok(file)
         });
         match made {
@@ -305,7 +323,7 @@ impl Writer {
             Err(error) => {
                 // Half a file of this number may be there; the next attempt takes the next number.
                 drop(std::fs::remove_file(&path));
-                self.open.number += 1;
+                self.generation += 1;
                 Err(error)
             }
         }
@@ -319,37 +337,7 @@ impl Writer {
     }
 
     fn abandon(&mut self) {
-        let next = Generation { number: self.open.number + 1, ..Generation::default() };
-        let generation = std::mem::replace(&mut self.open, next);
-        self.shared.publish_full(Full { generation, ledger: self.published_ledger() }, &self.open);
-    }
-
-    /// The accounts of all that is acknowledged, without what is staged.
-    fn published_ledger(&self) -> Ledger {
-        self.shared.state.read().unwrap_or_else(PoisonError::into_inner).ledger.clone()
-    }
-}
-
-/// Adds what is new of a batch to the columns.
-pub(super) fn push_rows(
-    columns: &mut Columns,
-    cluster: &str,
-    ledger: &Ledger,
-    request: &wire::CaptureRequest,
-    exchanges: &[(u64, Connection, Exchange)],
-    known: u32,
-) {
-    let unknown = Registration::default();
-    let registration =
-        ledger.epoch(&request.proxy_id, request.epoch).and_then(|epoch| epoch.registration.as_ref());
-    let origin = Origin {
-        cluster,
-        instance: &request.proxy_id,
-        epoch: request.epoch,
-        registration: registration.unwrap_or(&unknown),
-    };
-    let run = Run::new(origin.instance, origin.epoch);
-    for (sequence, connection, exchange) in exchanges.iter().skip(known as usize) {
-        columns.push(&origin, run, *sequence, connection, exchange);
+        self.shared.publish_full(self.generation);
+        self.generation += 1;
     }
 }

@@ -9,7 +9,7 @@ fn file(payloads: &[&[u8]]) -> (Vec<u8>, Vec<usize>) {
     let mut file = file_header(MARK, 7).to_vec();
     let ends = payloads.iter().map(|payload| {
         let synced = u32::try_from(file.len()).unwrap();
-        append(&mut file, MARK, synced, Kind::Batch, 5, payload);
+        append(&mut file, MARK, synced, Kind::Batch, 5, |log| log.extend_from_slice(payload));
         file.len()
     });
     let ends = ends.collect();
@@ -63,7 +63,9 @@ fn a_group_that_was_never_synced_is_torn_as_a_whole() {
     let (mut file, _) = file(&[b"one"]);
     let good = file.len();
     for payload in [b"two", b"six"] {
-        append(&mut file, MARK, u32::try_from(good).unwrap(), Kind::Batch, 5, payload);
+        append(&mut file, MARK, u32::try_from(good).unwrap(), Kind::Batch, 5, |log| {
+            log.extend_from_slice(payload)
+        });
     }
     file[good + RECORD_HEADER_BYTES] ^= 1;
     let contents = read_back(&file);
@@ -74,7 +76,7 @@ fn a_group_that_was_never_synced_is_torn_as_a_whole() {
 #[test]
 fn a_record_inside_a_payload_is_not_taken_for_one() {
     let mut forged = Vec::new();
-    append(&mut forged, 1, u32::MAX, Kind::Reap, 5, b"forged");
+    append(&mut forged, 1, u32::MAX, Kind::Reap, 5, |log| log.extend_from_slice(b"forged"));
     let (mut file, ends) = file(&[&forged, b"two"]);
     file[ends[0] - forged.len()] ^= 1;
     file[FILE_HEADER_BYTES + 4] ^= 1;
