@@ -26,6 +26,7 @@ pub struct Queue {
     budget: Budget,
     batches: Mutex<Batches>,
     filled: Notify,
+    full: Notify,
 }
 
 /// The numbers of this epoch, as `/metrics` shows them.
@@ -48,7 +49,12 @@ pub struct Counts {
 impl Queue {
     /// An empty queue of a new epoch.
     pub fn new(memory: usize, epoch: u64) -> Self {
-        Self { budget: Budget::new(memory), batches: Mutex::new(Batches::new(epoch)), filled: Notify::new() }
+        Self {
+            budget: Budget::new(memory),
+            batches: Mutex::new(Batches::new(epoch)),
+            filled: Notify::new(),
+            full: Notify::new(),
+        }
     }
 
     /// The memory that decoders and the queue share.
@@ -65,15 +71,18 @@ impl Queue {
         if !self.budget.take(length) {
             return self.lost(DropReason::Memory);
         }
-        let was_empty = if length >= LARGE {
+        let filled = if length >= LARGE {
             let mut own = BytesMut::with_capacity(length);
             message.append_to(&mut own);
             self.batches().push_large(own.freeze())
         } else {
             self.batches().push(&message, length)
         };
-        if was_empty {
+        if filled.first {
             self.filled.notify_one();
+        }
+        if filled.batch {
+            self.full.notify_one();
         }
     }
 
@@ -87,9 +96,15 @@ impl Queue {
         self.filled.notified().await;
     }
 
-    /// The next batch to send, if the link has not too much on its way already.
-    pub fn next(&self, proxy_id: &str) -> Option<wire::CaptureRequest> {
-        self.batches().next(proxy_id)
+    /// Returns once a batch is full.
+    pub async fn full(&self) {
+        self.full.notified().await;
+    }
+
+    /// The next batch to send, if the link has not too much on its way already; with `flush` also one that
+    /// is not full.
+    pub fn next(&self, proxy_id: &str, flush: bool) -> Option<wire::CaptureRequest> {
+        self.batches().next(proxy_id, flush)
     }
 
     /// Whether something is left to send.

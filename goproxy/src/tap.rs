@@ -259,7 +259,7 @@ mod tests {
         let counts = Counts { seen: 3, in_flight: 2, dropped_decoder: 1, ..Counts::default() };
         assert_eq!(queue.counts(), counts);
         assert_eq!(metrics.decoder_failures.get(), 1);
-        let stored = queue.next("p").unwrap().decode_exchanges().unwrap();
+        let stored = queue.next("p", true).unwrap().decode_exchanges().unwrap();
         let [(_, _, whole), (_, _, rest)] = stored.as_slice() else { panic!("{stored:?}") };
         assert_eq!((whole.protocol, whole.end), (Protocol::Http1, End::Complete));
         assert_eq!(rest.findings, [Finding::DecoderFailed]);

@@ -26,8 +26,9 @@ use super::Link;
 
 /// How long one call may take before the forwarder counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long exchanges gather before a batch that is not full is sent.
-const GATHER: Duration = Duration::from_millis(25);
+/// How long exchanges gather before a batch that is not full is sent. Each send takes the processor from
+/// those that relay, and so it is better done seldom.
+const GATHER: Duration = Duration::from_millis(100);
 /// Enough that the window of the queue, not this, bounds what is on its way.
 const BATCHES_ON_THE_WAY: usize = 64;
 
@@ -124,6 +125,8 @@ impl Session<'_> {
                     Ok(Some(answer)) => {
                         queue.acknowledge(answer.stored_through);
                         waiting_since = None;
+                        // There may have been no room on the way for what is full.
+                        self.send(&batches, false);
                     }
                     Ok(None) => bail!("the forwarder ended the stream"),
                     Err(status) if status.code() == Code::InvalidArgument => {
@@ -133,7 +136,8 @@ impl Session<'_> {
                     Err(status) => bail!("capture: {}", status.message()),
                 },
                 () = queue.filled(), if send_at.is_none() => send_at = Some(Instant::now() + GATHER),
-                () = until(send_at) => send_at = self.send(&batches).then(|| Instant::now() + GATHER),
+                () = queue.full() => send_at = self.send(&batches, false).then(|| Instant::now() + GATHER),
+                () = until(send_at) => send_at = self.send(&batches, true).then(|| Instant::now() + GATHER),
                 _ = check_in.tick() => self.check_in(client, false).await?,
                 () = self.closing.cancelled(), if !self.closing.is_cancelled() => send_at = Some(Instant::now()),
                 () = until(waiting_since.map(|since| since + PATIENCE)) => bail!("no acknowledgement within {PATIENCE:?}"),
@@ -141,10 +145,10 @@ impl Session<'_> {
         }
     }
 
-    /// Sends what there is room for; says whether something is left.
-    fn send(&self, batches: &mpsc::Sender<wire::CaptureRequest>) -> bool {
+    /// Sends what there is room for, with `flush` also what is not a full batch; says whether something is left.
+    fn send(&self, batches: &mpsc::Sender<wire::CaptureRequest>, flush: bool) -> bool {
         while let Ok(room) = batches.try_reserve() {
-            match self.link.queue.next(&self.link.identity.instance) {
+            match self.link.queue.next(&self.link.identity.instance, flush) {
                 Some(batch) => room.send(batch),
                 None => break,
             }

@@ -25,6 +25,14 @@ impl Batch {
     }
 }
 
+/// What an exchange that was added made of the queue.
+pub(super) struct Filled {
+    /// It is the first that waits.
+    pub(super) first: bool,
+    /// A batch is full.
+    pub(super) batch: bool,
+}
+
 #[derive(Clone, Copy, Default)]
 struct Tally {
     seen: u64,
@@ -75,10 +83,11 @@ impl Batches {
         self.open_count == 0 && self.sent == self.closed.len()
     }
 
-    /// Appends an exchange; says whether it is the first that waits.
-    pub(super) fn push(&mut self, exchange: &wire::Exchange, length: usize) -> bool {
+    /// Appends an exchange.
+    pub(super) fn push(&mut self, exchange: &wire::Exchange, length: usize) -> Filled {
         let was_idle = self.is_idle();
-        if self.open.len() + length > BATCH_BYTES {
+        let is_full = self.open.len() + length > BATCH_BYTES;
+        if is_full {
             self.close();
         }
         if self.open.capacity() == 0 {
@@ -87,11 +96,11 @@ impl Batches {
         exchange.append_to(&mut self.open);
         self.count_sequenced();
         self.open_count += 1;
-        was_idle
+        Filled { first: was_idle, batch: is_full }
     }
 
-    /// Takes one encoded exchange as a batch of its own; says whether it is the first that waits.
-    pub(super) fn push_large(&mut self, exchange: Bytes) -> bool {
+    /// Takes one encoded exchange as a batch of its own.
+    pub(super) fn push_large(&mut self, exchange: Bytes) -> Filled {
         let was_idle = self.is_idle();
         self.close();
         self.count_sequenced();
@@ -102,7 +111,7 @@ impl Batches {
             exchanges: exchange,
             report,
         });
-        was_idle
+        Filled { first: was_idle, batch: true }
     }
 
     fn count_sequenced(&mut self) {
@@ -136,11 +145,12 @@ impl Batches {
         self.open_count = 0;
     }
 
-    pub(super) fn next(&mut self, proxy_id: &str) -> Option<wire::CaptureRequest> {
+    /// The next batch to send; with `flush` also one that is not full.
+    pub(super) fn next(&mut self, proxy_id: &str, flush: bool) -> Option<wire::CaptureRequest> {
         if self.sent_bytes >= WINDOW_BYTES {
             return None;
         }
-        if self.sent == self.closed.len() {
+        if self.sent == self.closed.len() && flush {
             self.close();
         }
         let batch = self.closed.get(self.sent)?;

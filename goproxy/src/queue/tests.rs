@@ -36,7 +36,7 @@ fn offer(queue: &Queue, body: usize) {
 }
 
 fn next(queue: &Queue) -> Option<(u64, u64)> {
-    let batch = queue.next("p")?;
+    let batch = queue.next("p", true)?;
     assert_eq!(batch.decode_exchanges().unwrap().len() as u64, u64::from(batch.count));
     let report = batch.report.unwrap();
     let dropped: u64 = report.dropped.iter().map(|drop| drop.count).sum();
@@ -223,4 +223,16 @@ proptest! {
         prop_assert_eq!(queue.budget().used(), 0);
         prop_assert!(stored >= counts.acknowledged, "nothing acknowledged that was not stored");
     }
+}
+
+#[test]
+fn without_a_flush_only_full_batches_go() {
+    let queue = Queue::new(1 << 20, 1);
+    (0..3).for_each(|_| offer(&queue, 10));
+    assert_eq!(queue.next("p", false), None);
+    (0..20).for_each(|_| offer(&queue, 20 << 10));
+    let full = queue.next("p", false).unwrap();
+    assert_eq!(full.first_sequence, 1);
+    assert_eq!(queue.next("p", false), None);
+    assert_eq!(next(&queue), Some((u64::from(full.count) + 1, 23)));
 }
