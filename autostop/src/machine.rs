@@ -19,7 +19,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use jiff::Timestamp;
 
-pub use event::{CallId, Desired, Event, Order, Outcome, Refusal, Status, Verb};
+pub use event::{CallId, Desired, Event, Needed, Order, Outcome, Refusal, Status, Verb};
 pub use rest::Keep;
 pub use settings::{OnExternalChange, Pace, Settings};
 pub use state::{Change, State, Why};
@@ -60,7 +60,7 @@ pub struct Machine {
     addresses: Vec<String>,
     /// Somebody came while it could not be started.
     wanted: Option<Why>,
-    needed: bool,
+    needed: Needed,
     desired: Desired,
     /// Whether the schedule is heeded: it is not after it was overruled by hand, until it changes.
     heed: bool,
@@ -133,7 +133,7 @@ impl Machine {
             last_seen: None,
             addresses,
             wanted: None,
-            needed: false,
+            needed: Needed::Not,
             desired: Desired::Nothing,
             heed: true,
             up_since: at,
@@ -251,6 +251,11 @@ impl Machine {
     /// What went wrong last, until a wake succeeds.
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()
+    }
+
+    /// Since when it is up, when it is.
+    pub fn up_since(&self) -> Option<Moment> {
+        matches!(self.stage, Stage::Up { .. }).then_some(self.up_since)
     }
 
     /// Where the target is, as its provider said last.

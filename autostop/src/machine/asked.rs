@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Machine, Turn,
-    event::{Desired, Refusal, Verb},
+    event::{Desired, Needed, Refusal, Verb},
     stage::{Need, Stage},
     state::{State, Why},
 };
@@ -69,7 +69,7 @@ impl Machine {
             Stage::Down | Stage::Stopping { .. } => {}
             Stage::Fencing { need, .. } => need.force |= force,
             Stage::Up { .. } => {
-                if self.needed && !force {
+                if self.needed != Needed::Not && !force {
                     return Err(Refusal::Needed);
                 }
                 if !force && !matches!(self.usage(turn.now.steady, turn.settings), Usage::Idle(_)) {
@@ -99,7 +99,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn is_needed(&mut self, turn: &mut Turn<'_>, needed: bool) {
+    pub(super) fn is_needed(&mut self, turn: &mut Turn<'_>, needed: Needed) {
         if self.needed != needed {
             self.needed = needed;
             self.reconsider(turn);

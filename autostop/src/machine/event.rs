@@ -30,8 +30,8 @@ pub enum Event {
     DependenciesReady,
     /// Something that it depends on will not come up.
     DependenciesFailed(String),
-    /// Whether some rule that depends on this one is not down.
-    Needed(bool),
+    /// What the rules that depend on this one need of it.
+    Needed(Needed),
     /// What the schedule wants from now on.
     Schedule(Desired),
     /// By hand: up, and not down again for at least `keep`; with `over_schedule` also while the
@@ -70,6 +70,18 @@ pub enum Desired {
         /// Down now, and what is open is cut.
         force: bool,
     },
+}
+
+/// What other rules need of a target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Needed {
+    /// Nothing: all of them are down.
+    #[default]
+    Not,
+    /// It must not be stopped, since one of them may be running.
+    Kept,
+    /// It has to be up.
+    Up,
 }
 
 /// Names a call. Never used twice by one machine.

@@ -2,7 +2,7 @@
 
 use super::{
     Machine, Turn,
-    event::{Desired, Verb},
+    event::{Desired, Needed, Verb},
     settings::Settings,
     stage::{Need, Stage, Then},
     state::{State, Why},
@@ -58,7 +58,7 @@ impl Machine {
         {
             return Err(Keep::Pause(fence_after));
         }
-        if self.needed {
+        if self.needed != Needed::Not {
             return Err(Keep::Needed);
         }
         let scheduled = self.scheduled_down();

@@ -26,7 +26,7 @@ pub struct Settings {
 }
 
 /// What to do when somebody else started or stopped the target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnExternalChange {
     /// Take it as it is.

@@ -5,6 +5,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::event::Needed;
+
 /// What the API says of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -34,14 +36,13 @@ pub enum State {
 }
 
 impl State {
-    /// Whether the target is down or about to be, as far as its dependencies are concerned.
-    pub fn needs_nothing(self) -> bool {
-        matches!(self, Self::Down | Self::ScheduledDowntime | Self::Disabled | Self::Deleted)
-    }
-
-    /// Whether the target runs, and so costs.
-    pub fn runs(self) -> bool {
-        matches!(self, Self::WarmingUp | Self::Active | Self::CoolingDown)
+    /// What it needs of the rules that it depends on.
+    pub fn needs(self) -> Needed {
+        match self {
+            Self::WarmingUp | Self::Active => Needed::Up,
+            Self::Created | Self::Enabled | Self::CoolingDown | Self::Errored => Needed::Kept,
+            Self::Down | Self::ScheduledDowntime | Self::Disabled | Self::Deleted => Needed::Not,
+        }
     }
 }
 
@@ -65,6 +66,22 @@ pub enum Why {
     Done,
     /// It went wrong, in words for a person.
     Failed(String),
+}
+
+impl Why {
+    /// The reason without its details.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Traffic(_) => "traffic",
+            Self::Idle => "idle",
+            Self::Schedule => "schedule",
+            Self::Dependant => "dependant",
+            Self::Hand => "hand",
+            Self::Found => "found",
+            Self::Done => "done",
+            Self::Failed(_) => "failed",
+        }
+    }
 }
 
 impl fmt::Display for Why {

@@ -4,7 +4,7 @@ use common::backoff::Backoff;
 
 use super::{
     Machine, Turn,
-    event::{Desired, Order, Verb},
+    event::{Desired, Needed, Order, Verb},
     stage::{Stage, Step, Then},
     state::{State, Why},
 };
@@ -16,7 +16,7 @@ impl Machine {
             None
         } else if self.heed && self.desired == Desired::Up {
             Some(Why::Schedule)
-        } else if self.needed {
+        } else if self.needed == Needed::Up {
             Some(Why::Dependant)
         } else {
             self.wanted.clone()
