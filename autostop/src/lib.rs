@@ -6,6 +6,8 @@ pub mod idle;
 pub mod ledger;
 pub mod machine;
 pub mod ports;
+#[doc(hidden)]
+pub mod rehearsal;
 pub mod rule;
 pub mod schedule;
 pub mod wire;

@@ -234,6 +234,7 @@ impl Machine {
             }
             Stage::Down => (None, true),
             Stage::Up { .. } => (self.kept_up_by(now, settings).and_then(|keep| keep.until()), true),
+            Stage::Fencing { need, .. } if need.force && self.call.is_some() => (None, false),
             Stage::Fencing { until, .. } => (Some(*until), false),
             Stage::Errored { retry } => (Some(*retry), false),
             Stage::Disabled | Stage::Deleted => (None, false),

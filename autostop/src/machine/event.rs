@@ -130,8 +130,8 @@ pub enum Status {
 /// What the machine wants done. Orders are carried out one after the other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
-    /// Make this durable before doing what comes after it. If that fails, do nothing that comes after
-    /// it: the machine finds out, as it does when a call is lost.
+    /// Make this durable before doing what comes after it. A control plane that cannot has to end: it
+    /// looks at everything again when it is back.
     Journal(Change),
     /// Ask the provider, and bring the answer. After `within` the call is dead: end it, so that it can
     /// have no effect any more, and answer [`Outcome::Lost`].
@@ -150,7 +150,7 @@ pub enum Order {
     /// Try the health check at short intervals until it succeeds, then bring [`Event::Ready`] with this
     /// number. A later probe replaces it; it ends when [`Machine::probing`](super::Machine::probing) does.
     Probe(u64),
-    /// The request by hand is refused. Always the only order.
+    /// The request by hand is refused.
     Refuse(Refusal),
 }
 

@@ -121,10 +121,13 @@ impl Machine {
     /// Back to carrying. What the planes said before is void, or the same fence would close again.
     pub(super) fn abort_fence(&mut self, turn: &mut Turn<'_>) {
         self.planes.doubt_all();
-        self.enter(turn, Stage::Up { fence_after: turn.now.steady });
-        self.poll_at = turn.after(turn.settings.pace.reconcile);
-        // It was not up by our own doing when an external start was to be put back.
-        self.change(turn, State::Active, Why::Found);
+        if self.state == State::Active {
+            self.enter(turn, Stage::Up { fence_after: turn.now.steady });
+            self.poll_at = turn.after(turn.settings.pace.reconcile);
+        } else {
+            // An external start was to be put back.
+            self.go_up(turn, Why::Found);
+        }
     }
 
     pub(super) fn close_fence(&mut self, turn: &mut Turn<'_>) {
@@ -135,15 +138,19 @@ impl Machine {
         }
         let late = turn.now.steady >= *until;
         match self.planes.fence(self.generation, need.idle, turn.settings.stop_under_keepalives) {
-            Fence::Closed => self.stop(turn),
-            _ if need.force && late => self.stop(turn),
-            _ if need.force => {}
+            Fence::Closed if self.call.is_none() => self.stop(turn),
+            _ if need.force => {
+                if late && self.call.is_none() {
+                    self.stop(turn);
+                }
+            }
             Fence::Broken => self.abort_fence(turn),
-            Fence::Closing if late => {
+            // Who was parked in vain has waited for long enough.
+            Fence::Closed | Fence::Closing if late => {
                 self.abort_fence(turn);
                 self.pause(turn, turn.settings.pace.fence);
             }
-            Fence::Closing => {}
+            Fence::Closed | Fence::Closing => {}
         }
     }
 
@@ -155,9 +162,6 @@ impl Machine {
 
     fn stop(&mut self, turn: &mut Turn<'_>) {
         let Stage::Fencing { need, .. } = &self.stage else { return };
-        if self.call.is_some() {
-            return;
-        }
         let (why, within) = (need.why.clone(), turn.settings.stop_timeout);
         self.enter(turn, Stage::Stopping { until: turn.after(within), on_running: Then::Wait });
         self.change(turn, State::CoolingDown, why);
