@@ -1,0 +1,225 @@
+//! Pure. A rule as it is written in `rules.d/*.toml`, or given to the API: documented names, nothing checked
+//! but the shape.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Problem;
+use crate::machine::OnExternalChange;
+
+/// A duration as written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a number of seconds or a duration such as \"90s\" or \"5m\"")]
+pub enum Span {
+    /// Whole seconds.
+    Seconds(u64),
+    /// With a unit.
+    Text(String),
+}
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* })*) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        #[expect(missing_docs, reason = "the documented names; docs/autostop.md says what each does")]
+        pub struct $name { $($(#[$attribute])* pub $field: $type,)* }
+    )* };
+}
+
+tables! {
+    /// The whole file.
+    RuleFile {
+        name: String,
+        kind: Kind,
+        #[serde(alias = "cloud_connector_id")]
+        provider: String,
+        idle_time_mins: Option<u64>,
+        idle_time: Option<Span>,
+        min_online: Option<Span>,
+        start_timeout: Option<Span>,
+        stop_timeout: Option<Span>,
+        wake_grace: Option<Span>,
+        custom_domains: Vec<String>,
+        hide_progress_page: bool,
+        dry_run: bool,
+        on_external_change: OnExternalChange,
+        stop_under_keepalives: bool,
+        proxy_protocol_out: u8,
+        price_per_hour: Option<f64>,
+        wakers: Vec<String>,
+        filter: Filter,
+        scale_group: Option<ScaleGroup>,
+        container: Option<Container>,
+        database: Option<Database>,
+        http: Http,
+        tcp: Tcp,
+        hold: Hold,
+        depends: Vec<Depends>,
+        schedule: Vec<Schedule>,
+        exclusions: Vec<Match>,
+        inclusions: Vec<Match>,
+    }
+    /// `[filter]`: which machines.
+    Filter {
+        vm_ids: Vec<String>,
+        tags: BTreeMap<String, String>,
+        regions: Vec<String>,
+        zones: Vec<String>,
+    }
+    /// `[scale_group]`.
+    ScaleGroup {
+        id: String,
+        name: String,
+        region: String,
+        zone: String,
+        desired: Option<u32>,
+        min: Option<u32>,
+        max: Option<u32>,
+        on_demand: Option<u32>,
+    }
+    /// `[container]`.
+    Container {
+        cluster: String,
+        service: String,
+        region: String,
+        task_count: Option<u32>,
+    }
+    /// `[database]`.
+    Database {
+        id: String,
+        region: String,
+    }
+    /// `[http]`.
+    Http {
+        routing: Vec<Routing>,
+        health: Option<Health>,
+    }
+    /// `[[http.routing]]`.
+    Routing {
+        source_protocol: HttpProtocol,
+        source_port: Option<u16>,
+        target_protocol: Option<HttpProtocol>,
+        target_port: Option<u16>,
+        action: Action,
+        path: String,
+        redirect_url: String,
+    }
+    /// `[http.health]`.
+    Health {
+        protocol: HealthProtocol,
+        port: Option<u16>,
+        path: String,
+        timeout: Option<Span>,
+        status_code_from: Option<u16>,
+        status_code_to: Option<u16>,
+    }
+    /// `[tcp]`.
+    Tcp {
+        ssh: Option<Forward>,
+        rdp: Option<Forward>,
+        forward_rule: Vec<Forward>,
+    }
+    /// `[tcp.ssh]`, `[tcp.rdp]` and `[[tcp.forward_rule]]`.
+    Forward {
+        port: Option<u16>,
+        connect_on: Option<u16>,
+        protocol: Option<Preset>,
+        proxy_protocol_in: bool,
+    }
+    /// `[hold]`.
+    Hold {
+        max_time: Option<Span>,
+        max_clients: Option<u32>,
+        max_bytes: Option<u64>,
+    }
+    /// `[[depends]]`.
+    Depends {
+        #[serde(alias = "rule_id")]
+        rule: String,
+        delay_in_sec: u64,
+    }
+    /// `[[schedule]]`.
+    Schedule {
+        name: String,
+        #[serde(alias = "type")]
+        schedule_type: ScheduleType,
+        time_zone: String,
+        starting_from: String,
+        ending_on: String,
+        days: Vec<String>,
+        start_time: String,
+        end_time: String,
+        repeats: Option<Repeats>,
+        priority: Option<u32>,
+        force: bool,
+    }
+    /// `[schedule.repeats]`, another place for the same keys.
+    Repeats {
+        days: Vec<String>,
+        start_time: String,
+        end_time: String,
+    }
+    /// `[[exclusions]]` and `[[inclusions]]`.
+    Match {
+        path: String,
+        user_agent: String,
+        client: String,
+    }
+}
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident { $first:ident, $($word:ident),* })*) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        #[expect(missing_docs, reason = "the documented words")]
+        pub enum $name { #[default] $first, $($word),* }
+    )* };
+}
+
+words! {
+    /// What kind of thing is started and stopped.
+    Kind { Instance, Containers, Database, ScaleGroup, Clusters, K8s }
+    /// What an HTTP route speaks.
+    HttpProtocol { Http, Https }
+    /// What an HTTP route does.
+    Action { Forward, Redirect }
+    /// What a health check speaks.
+    HealthProtocol { Http, Https, Tcp }
+    /// How clients of a TCP port are told to wait, and what counts as activity.
+    Preset { Tcp, Ssh, Rdp, Postgres, Mysql }
+    /// What a schedule wants while it is in force.
+    ScheduleType { Uptime, Downtime }
+}
+
+/// Reads one rule.
+///
+/// # Errors
+/// The first problem of its shape; for a key that does not exist, with the one that was probably meant.
+pub fn parse(file: &str, text: &str) -> Result<RuleFile, Problem> {
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let mut message = error.message().trim().to_owned();
+        let mut quoted = message.split('`').skip(1).step_by(2).map(str::to_owned);
+        let mut key = String::new();
+        if message.starts_with("unknown field")
+            && let Some(unknown) = quoted.next()
+        {
+            let meant = quoted
+                .map(|known| (strsim::damerau_levenshtein(&unknown, &known), known))
+                .min()
+                .filter(|(distance, _)| *distance * 3 <= unknown.len() + 2);
+            message = match meant {
+                Some((_, known)) => format!("there is no such key; did you mean `{known}`?"),
+                None => {
+                    format!("there is no such key,{}", message.split_once(',').map_or("", |(_, rest)| rest))
+                }
+            };
+            key = unknown;
+        }
+        Problem { file: file.to_owned(), key, message: format!("{message} (line {line})") }
+    })
+}
