@@ -196,7 +196,9 @@ impl Settings {
                 Some(text) => drop(self.values.insert(setting.key, Value { text, name })),
                 None if value.is_str() => {}
                 None if setting.is_list() => self.problems.push(format!("{name} must be a list of texts")),
-                None => self.problems.push(format!("{name} must be one value, not a table, a list or a date")),
+                None => {
+                    self.problems.push(format!("{name} must be one value, not a table, a list or a date"));
+                }
             }
         }
         Ok(())
