@@ -25,6 +25,8 @@ use std::{
     io,
     marker::PhantomData,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -34,6 +36,8 @@ use self::disk::{Disk, FileSystem, LogFile};
 const FILE: &str = "journal";
 const NEW: &str = "journal.new";
 const LOCK: &str = "lock";
+const LOCK_TRIES: usize = 25;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A journal of records `T`, open for appending. There is one per folder at a time.
 ///
@@ -319,11 +323,15 @@ fn lock(folder: &Path) -> Result<File, Error> {
     disk::make_folder(folder).map_err(failed("make", folder))?;
     let path = folder.join(LOCK);
     let file = File::options().create(true).append(true).open(&path).map_err(failed("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse(folder.display().to_string())),
-        Err(TryLockError::Error(source)) => Err(failed("lock", &path)(source)),
+    // A child that was forked and has not become its own program yet holds the lock a moment longer.
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
+        }
     }
+    Err(Error::InUse(folder.display().to_string()))
 }
 
 #[cfg(test)]
