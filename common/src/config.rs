@@ -1,14 +1,21 @@
 //! Settings from flags, the environment, a TOML file and defaults, with every problem told at once.
 
+mod nearest;
+mod value;
+
 use std::{collections::BTreeMap, fmt, fs, io, net::SocketAddr, path::Path, str::FromStr, time::Duration};
 
+pub use self::nearest::nearest;
+use self::value::{Address, Flag, Size, Span};
+
 /// One setting: the flag `--proxy-in-port`, the variable `PROXY_IN_PORT` and the key `proxy_in_port`
-/// in the file are the same thing.
+/// (or `proxyInPort`) in the file are the same thing.
 #[derive(Debug)]
 pub struct Setting {
     /// Its key in the file; the others follow from it.
     pub key: &'static str,
-    /// What its value looks like, for the help text.
+    /// What its value looks like, for the help text. One that ends in `,…` is a list: a list in the file,
+    /// with commas between elsewhere.
     pub value: &'static str,
     /// What it does, one sentence without the period.
     pub help: &'static str,
@@ -29,12 +36,16 @@ impl Setting {
 
     /// Its environment variable.
     pub fn variable(&self) -> String {
-        self.key.to_uppercase()
+        variable(self.key)
     }
 
     /// Its flag, without the dashes.
     pub fn flag(&self) -> String {
-        self.key.replace('_', "-")
+        self.variable().to_lowercase().replace('_', "-")
+    }
+
+    fn is_list(&self) -> bool {
+        self.value.ends_with(",…")
     }
 
     fn argument(&self) -> clap::Arg {
@@ -49,6 +60,20 @@ impl Setting {
             .value_name(self.value)
             .help(help)
     }
+}
+
+/// The environment variable of a key: `proxy_in_port` and `proxyInPort` are both `PROXY_IN_PORT`.
+fn variable(key: &str) -> String {
+    let mut variable = String::new();
+    let mut lower = false;
+    for char in key.chars() {
+        if lower && char.is_uppercase() {
+            variable.push('_');
+        }
+        lower = char.is_lowercase();
+        variable.extend(char.to_uppercase());
+    }
+    variable
 }
 
 /// Gives a command a flag for each of these settings.
@@ -71,13 +96,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The file is not TOML.
-    #[error("{path} is not TOML: {source}")]
+    /// The file is not TOML. The line itself is not shown: there may be a secret in it.
+    #[error("{path} is not TOML: line {line}: {message}")]
     Syntax {
         /// Its path.
         path: String,
-        /// Where and why.
-        source: toml::de::Error,
+        /// Where, counted from 1.
+        line: usize,
+        /// Why.
+        message: String,
     },
     /// Everything else that is wrong, all at once.
     #[error("{}", list(.0))]
@@ -98,6 +125,10 @@ struct Value {
 pub struct Settings {
     known: Vec<&'static Setting>,
     values: BTreeMap<&'static str, Value>,
+    /// What the file has beside, by key, until somebody takes it.
+    beside: toml::Table,
+    taken: Vec<&'static str>,
+    file: String,
     problems: Vec<String>,
     missing: bool,
 }
@@ -115,7 +146,15 @@ impl Settings {
         file_must_exist: bool,
     ) -> Result<Self, Error> {
         let known: Vec<_> = known.into_iter().collect();
-        let mut settings = Self { known, values: BTreeMap::new(), problems: Vec::new(), missing: false };
+        let mut settings = Self {
+            known,
+            values: BTreeMap::new(),
+            beside: toml::Table::new(),
+            taken: Vec::new(),
+            file: file.display().to_string(),
+            problems: Vec::new(),
+            missing: false,
+        };
         settings.take_file(file, file_must_exist)?;
         for setting in settings.known.clone() {
             if let Some(text) = matches.get_one::<String>(setting.key).filter(|text| !text.is_empty()) {
@@ -136,44 +175,63 @@ impl Settings {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => return Ok(()),
             Err(source) => return Err(Error::Read { path, source }),
         };
-        let table: toml::Table =
-            toml::from_str(&text).map_err(|source| Error::Syntax { path: path.clone(), source })?;
+        let table: toml::Table = toml::from_str(&text).map_err(|error: toml::de::Error| {
+            let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            Error::Syntax { path: path.clone(), line, message: error.message().to_owned() }
+        })?;
         for (key, value) in table {
             let Some(setting) = self.known.iter().find(|setting| setting.key == key) else {
-                let near =
-                    self.nearest(&key).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-                self.problems.push(format!("{key} in {path} is not a setting{near}"));
+                self.beside.insert(key, value);
                 continue;
             };
             let name = format!("{key} in {path}");
-            match value {
-                toml::Value::String(text) if text.is_empty() => {}
-                toml::Value::String(text) => drop(self.values.insert(setting.key, Value { text, name })),
-                toml::Value::Integer(_) | toml::Value::Boolean(_) | toml::Value::Float(_) => {
-                    self.values.insert(setting.key, Value { text: value.to_string(), name });
+            let text = match &value {
+                toml::Value::Array(list) if setting.is_list() => {
+                    list.iter().map(one).collect::<Option<Vec<_>>>().map(|list| list.join(","))
                 }
-                _ => self.problems.push(format!("{name} must be one value, not a table, a list or a date")),
+                value => one(value).filter(|text| !text.is_empty() || !value.is_str()),
+            };
+            match text {
+                Some(text) => drop(self.values.insert(setting.key, Value { text, name })),
+                None if value.is_str() => {}
+                None if setting.is_list() => self.problems.push(format!("{name} must be a list of texts")),
+                None => {
+                    self.problems.push(format!("{name} must be one value, not a table, a list or a date"));
+                }
             }
         }
         Ok(())
     }
 
-    /// The known key that this unknown one was probably meant to be.
-    fn nearest(&self, wrong: &str) -> Option<&'static str> {
-        let letters =
-            |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
-        let wrong = letters(wrong);
-        self.known.iter().map(|setting| setting.key).find(|key| {
-            let key = letters(key);
-            key == wrong || (wrong.len() > 3 && (key.contains(&wrong) || wrong.contains(&key)))
-        })
+    /// Takes a table, or a list of tables, that stands in the file beside the settings.
+    pub fn take(&mut self, key: &'static str) -> Option<toml::Value> {
+        self.taken.push(key);
+        self.beside.remove(key)
+    }
+
+    /// Everything in the file that nobody knows.
+    fn refuse_unknown(&mut self) {
+        let known = self.known.iter().map(|setting| setting.key).chain(self.taken.iter().copied());
+        let known: Vec<_> = known.collect();
+        for key in self.beside.keys() {
+            let near = nearest(key, known.iter().copied())
+                .map(|near| format!("; did you mean {near}?"))
+                .unwrap_or_default();
+            self.problems.push(format!("{key} in {} is not a setting{near}", self.file));
+        }
+    }
+
+    /// Adds a problem of something that is no setting by itself.
+    pub fn problem(&mut self, told: String) {
+        self.problems.push(told);
     }
 
     /// Adds a problem that concerns this setting; `mend` says what would be right.
     pub fn refuse(&mut self, key: &str, mend: &str) {
         let told = match self.values.get(key) {
             Some(value) => format!("{} is {:?}: {mend}", value.name, value.text),
-            None => format!("{}: {mend}", key.to_uppercase()),
+            None => format!("{}: {mend}", variable(key)),
         };
         self.problems.push(told);
     }
@@ -191,7 +249,7 @@ impl Settings {
             return text.to_owned();
         }
         let help = self.known.iter().find(|setting| setting.key == key).map_or("", |setting| setting.help);
-        self.problems.push(format!("{} is required: {help}", key.to_uppercase()));
+        self.problems.push(format!("{} is required: {help}", variable(key)));
         self.missing = true;
         String::new()
     }
@@ -245,6 +303,22 @@ impl Settings {
         self.parse::<Flag>(key, "true or false").0
     }
 
+    /// The parts of a list; none when it is empty.
+    pub fn list(&self, key: &str) -> Vec<String> {
+        let text = self.optional(key).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// A list of `address:port` to listen on.
+    pub fn addresses(&mut self, key: &'static str) -> Vec<SocketAddr> {
+        let told: Result<Vec<_>, ()> =
+            self.list(key).iter().map(|part| part.parse::<Address>().map(|part| part.0)).collect();
+        told.unwrap_or_else(|()| {
+            self.refuse(key, "use addresses with ports such as 127.0.0.1:80 or [::]:80, with commas between");
+            Vec::new()
+        })
+    }
+
     /// A value that must not be shown.
     pub fn secret(&self, key: &str) -> Option<Secret> {
         self.optional(key).map(|text| Secret(text.to_owned()))
@@ -256,6 +330,7 @@ impl Settings {
     /// [`Error::Problems`] with all of them. When something required is missing, the settings that
     /// were left at their defaults are named as well, since they are probably missing too.
     pub fn or_ok<C>(mut self, config: C) -> Result<C, Error> {
+        self.refuse_unknown();
         if self.problems.is_empty() {
             return Ok(config);
         }
@@ -273,6 +348,15 @@ impl Settings {
             }
         }
         Err(Error::Problems(self.problems))
+    }
+}
+
+/// A single value as text; `None` for a table, a list or a date.
+fn one(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(_) | toml::Value::Boolean(_) | toml::Value::Float(_) => Some(value.to_string()),
+        _ => None,
     }
 }
 
@@ -303,76 +387,6 @@ impl fmt::Debug for Secret {
 impl From<&str> for Secret {
     fn from(text: &str) -> Self {
         Self(text.to_owned())
-    }
-}
-
-#[derive(Default)]
-struct Span(Duration);
-
-impl FromStr for Span {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        humantime::parse_duration(text).map(Self).map_err(drop)
-    }
-}
-
-#[derive(Default)]
-struct Size(u64);
-
-impl FromStr for Size {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at_checked(digits).ok_or(())?;
-        let scale: u64 = match unit.trim().to_ascii_lowercase().as_str() {
-            "" | "b" => 1,
-            "k" | "kib" => 1 << 10,
-            "kb" => 1_000,
-            "m" | "mib" => 1 << 20,
-            "mb" => 1_000_000,
-            "g" | "gib" => 1 << 30,
-            "gb" => 1_000_000_000,
-            "t" | "tib" => 1 << 40,
-            "tb" => 1_000_000_000_000,
-            _ => return Err(()),
-        };
-        number.parse::<u64>().map_err(drop)?.checked_mul(scale).map(Self).ok_or(())
-    }
-}
-
-struct Address(SocketAddr);
-
-impl Default for Address {
-    fn default() -> Self {
-        Self(SocketAddr::from(([127, 0, 0, 1], 0)))
-    }
-}
-
-impl FromStr for Address {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
-            return Ok(Self(SocketAddr::from(([127, 0, 0, 1], port))));
-        }
-        text.parse().map(Self).map_err(drop)
-    }
-}
-
-#[derive(Default)]
-struct Flag(bool);
-
-impl FromStr for Flag {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text.to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => Ok(Self(true)),
-            "false" | "0" | "no" | "off" => Ok(Self(false)),
-            _ => Err(()),
-        }
     }
 }
 

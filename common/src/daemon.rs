@@ -4,7 +4,7 @@ mod ask;
 
 use std::{future::Future, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
@@ -172,9 +172,15 @@ impl Daemon {
     /// # Errors
     /// When the file cannot be used.
     pub fn settings(&self, matches: &ArgMatches) -> Result<Settings, config::Error> {
-        let told = matches.get_one::<PathBuf>("config");
-        let file = told.cloned().unwrap_or_else(|| format!("/etc/wayside/{}.toml", self.name).into());
-        Settings::read(self.settings_known(), matches, &file, told.is_some())
+        let file = self.file(matches);
+        let told = matches.value_source("config") == Some(ValueSource::CommandLine);
+        Settings::read(self.settings_known(), matches, &file, told)
+    }
+
+    /// The configuration file that this command line means, whether it is there or not.
+    pub fn file(&self, matches: &ArgMatches) -> PathBuf {
+        let told = matches.get_one::<PathBuf>("config").cloned();
+        told.unwrap_or_else(|| format!("/etc/wayside/{}.toml", self.name).into())
     }
 
     fn settings_known(&self) -> impl Iterator<Item = &'static Setting> {
@@ -240,7 +246,7 @@ fn watch_signals(drain: &Drain) -> anyhow::Result<()> {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
                 _ = hangup.recv() => {
-                    tracing::info!("nothing to reload: this daemon reads its configuration at start");
+                    tracing::info!("what can be read again is; settings are read at start");
                     continue;
                 }
             }

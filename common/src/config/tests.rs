@@ -4,7 +4,9 @@ use std::{io::Write as _, time::Duration};
 
 use super::*;
 
-static KNOWN: [Setting; 4] = [
+static KNOWN: [Setting; 6] = [
+    Setting { key: "listenURLs", value: "URL,…", help: "a list", default: Some("a, b") },
+    Setting { key: "authToken", value: "SECRET", help: "a secret", default: None },
     Setting { key: "proxy_in_port", value: "PORT", help: "where to listen", default: Some("4143") },
     Setting { key: "app_label", value: "NAME", help: "the name of the application", default: None },
     Setting { key: "body_limit", value: "BYTES", help: "bytes kept", default: Some("1MiB") },
@@ -53,6 +55,46 @@ fn every_problem_is_told_at_once_with_its_place_and_its_mend() {
     ] {
         assert!(told.contains(part), "{part} is not in {told}");
     }
+}
+
+#[test]
+fn a_key_in_camel_case_has_a_flag_and_a_variable_like_any_other() {
+    let check = |key, flag: &str, name: &str| {
+        let setting = Setting::new(key, "", "", None);
+        assert_eq!((setting.flag().as_str(), setting.variable().as_str()), (flag, name));
+    };
+    check("accessPointID", "access-point-id", "ACCESS_POINT_ID");
+    check("apiURL", "api-url", "API_URL");
+    check("proxyPort", "proxy-port", "PROXY_PORT");
+    check("proxy_in_port", "proxy-in-port", "PROXY_IN_PORT");
+}
+
+#[test]
+fn a_list_is_a_list_in_the_file_and_has_commas_elsewhere() {
+    let list = |flags: &[&str], file| settings(flags, file).unwrap().list("listenURLs");
+    assert_eq!(list(&[], ""), ["a", "b"]);
+    assert_eq!(list(&[], "listenURLs = [\"c\", \"d\"]"), ["c", "d"]);
+    assert_eq!(list(&[], "listenURLs = \"c,d\""), ["c", "d"]);
+    assert_eq!(list(&[], "listenURLs = []"), [""; 0]);
+    assert_eq!(list(&["--listen-urls", "e"], "listenURLs = [\"c\"]"), ["e"]);
+    let bad = settings(&[], "listenURLs = [[]]").unwrap();
+    assert!(problems(bad).contains("must be a list of texts"));
+}
+
+#[test]
+fn what_stands_beside_the_settings_is_taken_or_told() {
+    let mut beside = settings(&[], "[plug.a]\nx = 1\n[[plugs]]\ny = 2").unwrap();
+    assert_eq!(beside.take("plugs").unwrap().as_array().unwrap().len(), 1);
+    assert_eq!(beside.take("nothing"), None);
+    let told = problems(beside);
+    assert!(told.contains("plug in ") && told.contains("did you mean plugs?"), "{told}");
+}
+
+#[test]
+fn a_secret_in_a_broken_line_is_not_shown() {
+    let Err(error) = settings(&[], "log = 1\nauthToken = \"hunter2\nx = 1") else { panic!("accepted") };
+    let told = format!("{error} {error:?}");
+    assert!(told.contains("line 2") && !told.contains("hunter2"), "{told}");
 }
 
 #[test]
