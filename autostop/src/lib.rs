@@ -2,6 +2,7 @@
 //! `lw_tcp_proxy`, the data plane.
 
 pub mod config;
+pub mod control;
 pub mod depends;
 pub mod idle;
 pub mod journal;
@@ -13,4 +14,16 @@ pub mod provider;
 pub mod rehearsal;
 pub mod rule;
 pub mod schedule;
+pub mod web;
 pub mod wire;
+
+use common::{daemon::Daemon, telemetry::Layout};
+
+/// What is fixed about the control plane.
+pub static LW_PROXY: Daemon = Daemon {
+    name: "lw_proxy",
+    about: "Stops machines that nobody uses and starts them when somebody comes",
+    settings: &config::SETTINGS,
+    layout: Layout::LevelMsgTime,
+    threads: 2,
+};

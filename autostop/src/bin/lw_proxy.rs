@@ -1,0 +1,14 @@
+//! Stops machines that nobody uses and starts them when somebody comes.
+
+use std::process::ExitCode;
+
+use autostop::{LW_PROXY, config, control};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let matches = config::command(&LW_PROXY).get_matches();
+    let serve = |start, drain| control::serve(matches.clone(), start, drain);
+    LW_PROXY.run(&matches, control::Start::resolve, serve)
+}

@@ -1,0 +1,14 @@
+//! The control plane: rules, machines, providers and planes brought together.
+
+pub mod call;
+pub mod folder;
+pub mod link;
+pub mod mind;
+pub mod probe;
+pub mod record;
+mod run;
+pub mod server;
+pub mod view;
+
+pub use run::{Asked, Control, Input};
+pub use server::{Start, serve};

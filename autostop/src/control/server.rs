@@ -1,0 +1,206 @@
+//! Opens the journal, takes up the rules, binds everything, says so, serves until the stop.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use clap::ArgMatches;
+use common::{
+    admin::{self, Readiness},
+    config::{Error, Settings},
+    daemon::{Configured, VERSION, build_time},
+    drain::Drain,
+    listen, notify,
+};
+use futures::TryFutureExt as _;
+use tokio::{net::TcpListener, sync::watch, time};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+
+use super::{
+    Control, Input,
+    folder::{self, Stamp},
+    link::Links,
+    mind::Mind,
+    record::{Kept, Record},
+    run::{self, Parts},
+};
+use crate::{
+    config::{self, Config, Live, Source},
+    journal::{self, Journal},
+    machine::Pace,
+    provider::batch::Caller,
+    rule::{Rules, Surroundings},
+    wire::{self, link_service_server::LinkServiceServer},
+};
+
+/// How often the folder of rules is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A checked configuration, with rules that were checked against it.
+pub struct Start {
+    config: Config,
+    /// What the folder of rules was like before it was read.
+    stamp: Stamp,
+    rules: Rules,
+}
+
+impl Configured for Start {
+    fn health(&self) -> std::net::SocketAddr {
+        self.config.health()
+    }
+}
+
+impl Start {
+    /// Understands the settings, and the rules.
+    ///
+    /// # Errors
+    /// With every problem of the settings at once, or else of the rules.
+    pub fn resolve(settings: Settings) -> Result<Self, Error> {
+        let config = Config::control_plane(settings)?;
+        let stamp = folder::stamp(&config.rules_dir).unwrap_or_default();
+        let rules = folder::read(&config.rules_dir, &around(&config))
+            .map_err(|problems| Error::Problems(problems.iter().map(ToString::to_string).collect()))?;
+        Ok(Self { config, stamp, rules })
+    }
+}
+
+fn around(config: &Config) -> Surroundings {
+    Surroundings { providers: config.providers.keys().cloned().collect(), tcp_ports: config.tcp_ports.iter() }
+}
+
+/// Runs the control plane until the drain is over.
+///
+/// # Errors
+/// When a port cannot be listened on, or the journal cannot be opened.
+pub async fn serve(matches: ArgMatches, start: Start, drain: Drain) -> anyhow::Result<()> {
+    let Start { config, stamp, rules } = start;
+    tracing::info!(version = VERSION, buildTime = build_time(), "START lw_proxy");
+    let planes = listen::bind(config.usage_tracking).context("usageTrackingPort changes where")?;
+    let status = listen::bind(config.proxy_listen).context("proxyPort changes where")?;
+    let (journal, kept) = open(&config.state_dir)?;
+
+    let callers =
+        config.providers.iter().map(|(name, options)| (name.clone(), Caller::new(name, options, &drain)));
+    let mind = Mind::new(kept.planes.clone(), Pace::default());
+    let parts = Parts {
+        journal,
+        kept,
+        rules,
+        callers: callers.collect(),
+        certificates: certificates(&config.live),
+        account_id: config.account_id.clone(),
+        tcp_ports: config.tcp_ports,
+        drain: drain.clone(),
+    };
+    let (control, run) = run::prepare(parts, mind);
+    let source = Source::new(&crate::LW_PROXY, &matches, Config::control_plane);
+    let live = config::watch(source, config.live.clone(), &drain)?;
+    drain.spawn(follow_certificates(control.clone(), live.clone(), drain.clone()));
+    drain.spawn(follow_rules(control.clone(), config.clone(), stamp, drain.clone()));
+
+    let router = crate::web::router(control.clone(), &config, live)
+        .merge(admin::health(Readiness::default(), drain.clone()));
+    tracing::info!(addr = %status.local_addr()?, "Starting status listener");
+    let until = drain.clone();
+    drain.spawn(async move {
+        if let Err(error) = admin::serve(status, router, until).await {
+            tracing::error!(%error, "status and API are no longer served");
+        }
+    });
+    tracing::info!(addr = %planes.local_addr()?, "Starting usage tracking listener");
+    let links = LinkServiceServer::new(Links::new(control, drain.clone()));
+    let until = drain.clone();
+    let planes = Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(5)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(5)))
+        .add_service(links)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(TcpListener::from_std(planes)?), async move {
+            until.started().await;
+        })
+        .map_err(anyhow::Error::from);
+    notify::tell(notify::READY);
+    tokio::try_join!(run, planes)?;
+    Ok(())
+}
+
+/// What cannot be read is put aside and told; the machines look at their targets before they act anyway.
+fn open(state_dir: &Path) -> anyhow::Result<(Journal<Record>, Kept)> {
+    let folder = state_dir.join("control");
+    fs::create_dir_all(&folder)
+        .with_context(|| format!("make {}; stateDir changes where", folder.display()))?;
+    let (journal, recovered) = match Journal::open(&folder) {
+        Err(error @ journal::Error::Damaged { .. }) => {
+            tracing::error!(%error, "journal is damaged, the rest of it is kept");
+            Journal::salvage(&folder)
+        }
+        opened => opened,
+    }
+    .context("open the journal")?;
+    if recovered.torn_bytes > 0 {
+        tracing::info!(bytes = recovered.torn_bytes, "journal ended in a write that was never acknowledged");
+    }
+    if let Some(damage) = recovered.damage {
+        let kept = damage.kept.display().to_string();
+        tracing::error!(
+            lostBytes = damage.lost_bytes,
+            kept,
+            "records are lost; the damaged journal is put aside"
+        );
+    }
+    Ok((journal, recovered.records.into_iter().collect()))
+}
+
+fn certificates(live: &Live) -> Vec<wire::Certificate> {
+    let told = live.certificates.iter();
+    told.map(|told| wire::Certificate { chain: told.chain.clone(), key: told.key.clone() }).collect()
+}
+
+async fn follow_certificates(control: Control, mut live: watch::Receiver<Arc<Live>>, drain: Drain) {
+    let mut before = certificates(&live.borrow_and_update());
+    loop {
+        tokio::select! {
+            () = drain.started() => return,
+            changed = live.changed() => if changed.is_err() { return },
+        }
+        let now = certificates(&live.borrow_and_update());
+        if now != before && control.tell(Input::Certificates(now.clone())).await.is_err() {
+            return;
+        }
+        before = now;
+    }
+}
+
+/// Bad rules leave the old ones in force, and are told once.
+async fn follow_rules(control: Control, config: Config, mut taken: Stamp, drain: Drain) {
+    let around = around(&config);
+    let mut tick = time::interval(LOOK);
+    let mut seen = taken.clone();
+    loop {
+        tokio::select! {
+            () = drain.started() => return,
+            _ = tick.tick() => {}
+        }
+        let Ok(now) = folder::stamp(&config.rules_dir) else { continue };
+        // Who still writes them is not done.
+        let settled = seen == now;
+        seen = now;
+        if !settled || taken == seen {
+            continue;
+        }
+        taken = seen.clone();
+        match folder::read(&config.rules_dir, &around) {
+            Ok(rules) => {
+                if control.tell(Input::Rules(Box::new(rules))).await.is_err() {
+                    return;
+                }
+            }
+            Err(problems) => {
+                let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                tracing::warn!(
+                    problems = problems.join("; "),
+                    "rules cannot be used, the old ones stay in force"
+                );
+            }
+        }
+    }
+}
