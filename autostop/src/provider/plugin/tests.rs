@@ -138,6 +138,8 @@ async fn a_late_answer_and_garbage_disturb_nobody() {
     let gone = time::timeout(Duration::from_millis(300), status(&plugin)).await;
     assert!(gone.is_err());
     assert_eq!(status(&plugin).await, Ok(Status::Running));
+    // Two answers that nobody waited for, a word, a line that is too long, and a bare number.
+    assert_eq!(plugin.dropped_lines(), 5);
 }
 
 #[tokio::test]
