@@ -69,7 +69,7 @@ pub struct Config {
     pub account_id: String,
     /// `apiURL`; without it, this proxy is its own control plane.
     pub api_url: Option<Url>,
-    /// Where lw_proxy shows its status, on all interfaces.
+    /// Where lw_proxy shows its status: on all interfaces, and without a token on loopback only.
     pub proxy_listen: SocketAddr,
     /// Where the two daemons meet, on loopback.
     pub usage_tracking: SocketAddr,
@@ -138,12 +138,13 @@ impl Config {
             }
         }
         let providers = providers(&mut settings);
-        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let auth_token = token(&mut settings);
+        let open: fn(u16) -> SocketAddr = if auth_token.is_some() { listen::everywhere } else { loopback };
         let mut config = Self {
             access_point_id: settings.optional("accessPointID").unwrap_or_default().to_owned(),
             account_id: settings.optional("accountID").unwrap_or_default().to_owned(),
             api_url,
-            proxy_listen: listen::everywhere(settings.listen_port("proxyPort")),
+            proxy_listen: open(settings.listen_port("proxyPort")),
             usage_tracking: loopback(settings.listen_port("usageTrackingPort")),
             rules_dir: settings.required("rulesDir").into(),
             state_dir: settings.required("stateDir").into(),
@@ -152,7 +153,7 @@ impl Config {
             tcp_ports: settings.parse("tcpPorts", "two ports from 1 to 65535, such as 56000-56999"),
             admin: settings.address("adminAddr"),
             providers,
-            live: Live { auth_token: token(&mut settings), files, certificates },
+            live: Live { auth_token, files, certificates },
             health: loopback(0),
         };
         config.health = health(&config);
@@ -168,6 +169,10 @@ impl Config {
             settings.refuse("tcpPorts", &format!("leave out {port}, which is listened on already"));
         }
     }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 fn api_url(settings: &mut Settings) -> Option<Url> {

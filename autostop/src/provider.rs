@@ -117,6 +117,11 @@ pub trait Provider: Send + Sync + 'static {
     /// As `status`, with all addresses.
     async fn describe(&self, target: &Target, deadline: Instant) -> Result<Sightings, Error>;
 
+    /// Lines of a plug-in that were no answers, or came too late, and were dropped.
+    fn dropped_lines(&self) -> u64 {
+        0
+    }
+
     /// How many ids one `status` may carry; more are asked for in several calls.
     fn most_ids(&self) -> usize {
         100

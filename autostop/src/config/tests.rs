@@ -55,6 +55,7 @@ fn nothing_has_to_be_set() {
     let config = read("accessPointID=\"\"\naccountID=\"\"\napiURL=\"\"\n", &[]).unwrap();
     assert!(config.access_point_id.is_empty() && config.account_id.is_empty());
     assert_eq!((config.api_url, config.live), (None, Live::default()));
+    assert_eq!(config.proxy_listen, "127.0.0.1:8093".parse().unwrap(), "not in the open without a token");
     let absent = command(&DAEMON).try_get_matches_from(["lw_proxy"]).unwrap();
     assert_eq!(DAEMON.file(&absent), Path::new(FILE));
 }

@@ -2,6 +2,7 @@
 
 mod flight;
 mod gather;
+mod tally;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -11,9 +12,11 @@ use std::{
 use common::{backoff::Backoff, drain::Drain};
 use tokio::time::{self, Instant};
 
+pub use self::tally::Count;
 use self::{
     flight::{Flights, Order},
     gather::{Gather, Question},
+    tally::Tally,
 };
 use super::{
     Error, Fault, Provider, Sightings, Stop, Target,
@@ -36,6 +39,7 @@ struct Shared {
     provider: Box<dyn Provider>,
     calls: Calls,
     bucket: Mutex<Bucket>,
+    tally: Mutex<Tally>,
     flights: Mutex<Flights>,
     gather: Gather,
     drain: Drain,
@@ -56,6 +60,7 @@ impl Caller {
                 provider,
                 calls,
                 bucket,
+                tally: Mutex::default(),
                 flights: Mutex::default(),
                 gather: Gather::default(),
                 drain: drain.clone(),
@@ -66,6 +71,16 @@ impl Caller {
     /// The provider's name in the configuration.
     pub fn name(&self) -> &str {
         &self.shared.name
+    }
+
+    /// What became of its calls so far.
+    pub fn counts(&self) -> Vec<Count> {
+        self.shared.tally.lock().unwrap_or_else(PoisonError::into_inner).counts()
+    }
+
+    /// Lines of a plug-in that were no answers, or came too late, and were dropped.
+    pub fn dropped_lines(&self) -> u64 {
+        self.shared.provider.dropped_lines()
     }
 
     /// Starts a target. Who asks while that is under way joins, and gets the same answer.
@@ -110,6 +125,7 @@ impl Shared {
     /// One call within the budget and the timeout; tried again while the provider says that there are too many.
     async fn call<T, C: Future<Output = Result<T, Error>>>(
         &self,
+        op: &'static str,
         deadline: Instant,
         mut call: impl FnMut() -> C,
     ) -> Result<T, Error> {
@@ -117,7 +133,9 @@ impl Shared {
         loop {
             self.admit(deadline).await?;
             let called = time::timeout_at(deadline, call()).await;
-            match called.unwrap_or_else(|_| Err(Fault::Timeout.said(""))) {
+            let called = called.unwrap_or_else(|_| Err(Fault::Timeout.said("")));
+            self.tally.lock().unwrap_or_else(PoisonError::into_inner).count(op, &called);
+            match called {
                 Err(error) => match error.fault {
                     Fault::Throttled { retry_after } => {
                         let wait = backoff.wait(fastrand::f64()).max(retry_after.unwrap_or_default());

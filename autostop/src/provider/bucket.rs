@@ -13,22 +13,19 @@ pub(super) struct Bucket {
     ahead: Duration,
     /// When every call so far is paid for. In the past, when there is credit.
     paid_at: Option<Instant>,
-    /// Nobody goes before.
-    paused_until: Option<Instant>,
 }
 
 impl Bucket {
     /// Full. No calls per minute means no limit.
     pub(super) fn new(calls_per_minute: u32, burst: u32) -> Self {
         let cost = Duration::from_secs(60).checked_div(calls_per_minute).unwrap_or_default();
-        Self { cost, ahead: cost * burst.saturating_sub(1), paid_at: None, paused_until: None }
+        Self { cost, ahead: cost * burst.saturating_sub(1), paid_at: None }
     }
 
     /// When the next call may go; `None`, and nothing is taken, when that is not before the deadline.
     pub(super) fn take(&mut self, now: Instant, deadline: Instant) -> Option<Instant> {
         let paid_at = self.paid_at.unwrap_or(now).max(now);
-        let turn = paid_at.checked_sub(self.ahead).unwrap_or(now).max(now);
-        let at = self.paused_until.map_or(turn, |paused| paused.max(turn));
+        let at = paid_at.checked_sub(self.ahead).unwrap_or(now).max(now);
         if at >= deadline {
             return None;
         }
@@ -36,9 +33,9 @@ impl Bucket {
         Some(at)
     }
 
-    /// Nobody goes before this time.
+    /// Nobody goes before this time, and then one by one.
     pub(super) fn pause(&mut self, until: Instant) {
-        self.paused_until = self.paused_until.max(Some(until));
+        self.paid_at = self.paid_at.max(Some(until + self.ahead));
     }
 }
 
@@ -81,5 +78,14 @@ mod tests {
         bucket.pause(now + SECOND * 5);
         bucket.pause(now + SECOND * 4);
         assert_eq!(waits(&mut bucket, now, 2), [5, 5]);
+    }
+
+    #[test]
+    fn after_a_pause_there_is_no_burst() {
+        let mut bucket = Bucket::new(60, 10);
+        let now = Instant::now();
+        bucket.pause(now + SECOND * 5);
+        assert_eq!(waits(&mut bucket, now, 3), [5, 6, 7]);
+        assert_eq!(waits(&mut bucket, now + SECOND * 60, 11), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     }
 }

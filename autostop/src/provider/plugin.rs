@@ -7,7 +7,7 @@ mod wire;
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -57,13 +57,20 @@ struct Keeper {
     drain: Drain,
     /// What the child said of itself.
     most_ids: AtomicUsize,
+    dropped_lines: AtomicU64,
 }
 
 impl Plugin {
     /// With this command. Nothing is started yet.
     pub fn new(name: &str, options: options::Plugin, drain: &Drain) -> Self {
         let most_ids = AtomicUsize::new(wire::MOST_IDS);
-        let keeper = Keeper { name: name.to_owned(), options, drain: drain.clone(), most_ids };
+        let keeper = Keeper {
+            name: name.to_owned(),
+            options,
+            drain: drain.clone(),
+            most_ids,
+            dropped_lines: AtomicU64::new(0),
+        };
         Self { keeper: Arc::new(keeper), calls: OnceLock::new() }
     }
 
@@ -98,6 +105,10 @@ impl Provider for Plugin {
 
     async fn describe(&self, target: &Target, deadline: Instant) -> Result<Sightings, Error> {
         self.call(Op::Describe, target, deadline).await
+    }
+
+    fn dropped_lines(&self) -> u64 {
+        self.keeper.dropped_lines.load(Ordering::Relaxed)
     }
 
     fn most_ids(&self) -> usize {

@@ -150,15 +150,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn at_the_deadline_the_whole_group_is_killed() {
-        let folder = tempfile::tempdir().unwrap();
-        let fifo = folder.path().join("fifo");
-        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        // The fifo reads as ended once every process that could write to it is gone.
-        let script = format!("exec 3>{}; (sleep 600) & sleep 600", fifo.display());
-        let reader = tokio::task::spawn_blocking(|| std::fs::read(fifo));
-        let error = shell(&script, Duration::from_millis(300)).await.unwrap_err();
+    async fn at_the_deadline_it_is_ended() {
+        let error = shell("sleep 600", Duration::from_millis(100)).await.unwrap_err();
         assert_eq!(error.fault, Fault::Timeout);
+    }
+
+    #[tokio::test]
+    async fn when_nobody_waits_any_more_the_whole_group_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [fifo, open] = ["fifo", "open"].map(|name| folder.path().join(name));
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let script = format!("exec 3>{}; touch {}; (sleep 600) & sleep 600", fifo.display(), open.display());
+        let reader = tokio::task::spawn_blocking(|| std::fs::read(fifo));
+        let opened = async {
+            while !open.exists() {
+                time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            ended = shell(&script, LONG) => panic!("{ended:?}"),
+            () = opened => {}
+        }
+        // The fifo reads as ended once every process that could write to it is gone.
         assert_eq!(reader.await.unwrap().unwrap(), b"");
     }
 

@@ -14,6 +14,15 @@ pub(super) enum Order {
     Stop(Stop),
 }
 
+impl Order {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop(_) => "stop",
+        }
+    }
+}
+
 /// The orders that are under way. There are few.
 #[derive(Default)]
 pub(super) struct Flights {
@@ -76,7 +85,7 @@ fn take_off(
             Order::Start => shared.provider.start(target, deadline),
             Order::Stop(how) => shared.provider.stop(target, how, deadline),
         };
-        let answer = shared.call(deadline, call).await;
+        let answer = shared.call(order.name(), deadline, call).await;
         // Off the list first: who heard the answer may give the next order at once.
         drop(landing);
         tell.send_replace(Some(answer));

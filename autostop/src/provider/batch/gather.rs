@@ -17,6 +17,15 @@ pub(super) enum Question {
     Describe,
 }
 
+impl Question {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Describe => "describe",
+        }
+    }
+}
+
 /// Those who wait for the next call, by what can go into one call. While there is an entry, a task sees to it.
 #[derive(Default)]
 pub(super) struct Gather {
@@ -123,7 +132,7 @@ impl Errand {
                 Question::Status => shared.provider.status(&target, deadline),
                 Question::Describe => shared.provider.describe(&target, deadline),
             };
-            seen.extend(shared.call(deadline, call).await?);
+            seen.extend(shared.call(self.group.question.name(), deadline, call).await?);
         }
         Ok(seen)
     }

@@ -166,13 +166,18 @@ impl<'a> Session<'a> {
         let Some(answer) = self.understand(line) else { return };
         self.unanswered = 0;
         let Some(asked) = self.asked.remove(&answer.id) else {
-            self.late += 1;
+            self.count_late();
             return;
         };
         self.answers += 1;
         if asked.answer.send(answer.outcome(asked.op)).is_err() {
-            self.late += 1;
+            self.count_late();
         }
+    }
+
+    fn count_late(&mut self) {
+        self.late += 1;
+        self.keeper.dropped_lines.fetch_add(1, Ordering::Relaxed);
     }
 
     fn understand(&mut self, line: Line) -> Option<wire::Answer> {
@@ -185,6 +190,7 @@ impl<'a> Session<'a> {
         };
         if answer.is_none() && !line.trim().is_empty() {
             self.garbage += 1;
+            self.keeper.dropped_lines.fetch_add(1, Ordering::Relaxed);
             if self.garbage == 1 {
                 let line = text::clean(&line);
                 tracing::warn!(provider = self.keeper.name, line, "plug-in printed what is no answer");
