@@ -13,5 +13,6 @@ pub mod listen;
 pub mod notify;
 pub mod priority;
 pub mod quiet;
+pub mod relay;
 pub mod telemetry;
 pub mod wire;

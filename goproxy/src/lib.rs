@@ -14,7 +14,6 @@ pub mod link;
 pub mod metrics;
 pub mod opaque;
 pub mod queue;
-pub mod relay;
 pub mod server;
 pub mod sniff;
 pub mod tap;
