@@ -109,6 +109,12 @@ pub struct Wanter {
     pub detail: String,
 }
 
+impl From<&Visitor> for Wanter {
+    fn from(visitor: &Visitor) -> Self {
+        Self { peer: visitor.peer, protocol: visitor.protocol, detail: visitor.detail.clone() }
+    }
+}
+
 /// See the module.
 pub struct Gate {
     rule_id: Arc<str>,
@@ -265,11 +271,12 @@ impl Gate {
         self.bell.notify_one();
     }
 
-    /// Who wants the target awake, if that has to be told now.
+    /// Who wants the target awake, if that has to be told now: while a fence may still be taken back,
+    /// while it sleeps, and after a failure, so that it is tried again.
     pub fn wake_due(&self) -> Option<Wanter> {
         let now = Instant::now();
         let mut inside = self.inside();
-        let asks = matches!(inside.state.phase, Phase::Fenced | Phase::Asleep);
+        let asks = matches!(inside.state.phase, Phase::Fenced | Phase::Asleep | Phase::Failed);
         let wanted = inside.willing > 0 || inside.wanted_until.is_some_and(|until| until > now);
         let generation = inside.state.generation;
         let asked = |(of, at): (u64, Instant)| of == generation && now.duration_since(at) < WAKE_EVERY;

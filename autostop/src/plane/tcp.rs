@@ -13,13 +13,15 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
 use super::{
     Plane,
     dial::{self, Reached},
-    gate::{Full, Visit},
+    gate::{Full, Visit, Wanter},
     park::{self, Outcome},
     plan::{Port, Preset},
     proxied, tell,
     visitor::{Kind, Visitor, Watching},
 };
 
+/// One that is sent away wants the target awake for so long: it may come again.
+const AGAIN: Duration = Duration::from_secs(5);
 /// How long a client may take to say who it is in the PROXY protocol.
 const INTRODUCTION: Duration = Duration::from_secs(5);
 
@@ -73,6 +75,9 @@ async fn carry(client: TcpStream, visit: &mut Visit, port: &Port, plane: &Plane)
                 Outcome::Cut => return drain.count_cut(),
                 Outcome::Refused(notice) => {
                     plane.metrics.refuse(if notice.failure.is_some() { "failed" } else { "late" });
+                    if !held.is_empty() && port.target.may_wake(visit.visitor().peer.ip()) {
+                        visit.gate().want_for(AGAIN, Wanter::from(visit.visitor()));
+                    }
                     return tell::tell(client, port.preset, &mut held, &notice).await;
                 }
                 Outcome::Closed => {

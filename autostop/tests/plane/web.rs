@@ -76,6 +76,28 @@ async fn connections_to_a_target_are_used_again_and_one_that_broke_is_replaced()
     assert!(round("/again").await.starts_with("HTTP/1.1 200"));
 }
 
+/// A machine that was switched off takes its connections with it without a word.
+#[tokio::test]
+async fn a_connection_from_before_a_sleep_is_not_used_after_it() {
+    let server = free_port();
+    let scene = Scene::start(vec![http_target("shop", HOST, server)]).await;
+    let _server = Server::start(server, |mut stream: TcpStream| async move {
+        let mut buffer = [0; 1024];
+        if matches!(stream.read(&mut buffer).await, Ok(1..)) {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.ok();
+        }
+        std::future::pending::<()>().await;
+    })
+    .await;
+    for phase in [Phase::Fenced, Phase::Asleep, Phase::Waking, Phase::Fenced] {
+        scene.control.awake("shop");
+        scene.control.activity("shop").await;
+        let answer = soon("an answer", ask(scene.http.port(), &get("/", ""))).await;
+        assert!(answer.ends_with("ok"), "{answer}");
+        scene.control.phase("shop", phase);
+    }
+}
+
 #[tokio::test]
 async fn a_browser_sees_a_page_that_asks_until_it_is_ready() {
     let server = free_port();

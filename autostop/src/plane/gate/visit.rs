@@ -158,11 +158,7 @@ impl Visit {
         let Place::Parked { willing: willing @ false } = &mut self.place else { return };
         *willing = true;
         inside.willing += 1;
-        inside.wanter = Some(Wanter {
-            peer: self.visitor.peer,
-            protocol: self.visitor.protocol,
-            detail: self.visitor.detail.clone(),
-        });
+        inside.wanter = Some(Wanter::from(&*self.visitor));
         let first = inside.willing == 1;
         drop(inside);
         if first {

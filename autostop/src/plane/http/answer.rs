@@ -4,12 +4,12 @@ use std::{convert::Infallible, sync::Arc};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use tokio::time::{Duration, Instant};
+use tokio::time::{self, Duration, Instant};
 
 use super::{Entry, body::Downlink, forward, page};
 use crate::plane::{
     activity::Floor,
-    gate::{Full, Phase, Standing, Wanter},
+    gate::{Full, Phase, Standing, Visit, Wanter},
     plan::Target,
     probe,
     route::{Action, Nothing, Route},
@@ -29,6 +29,8 @@ const PROBES: [&str; 8] = [
 ];
 /// Somebody who looks at a progress page wants the target awake for so long after each look.
 pub(super) const LOOKING: Duration = Duration::from_secs(5);
+/// How long it may take to decide about a fence before a person sees a page.
+const FENCE: Duration = Duration::from_secs(1);
 /// How much of what was asked for is told.
 const DETAIL: usize = 120;
 /// For an upgraded connection: pings and pongs are small, and both sides speak.
@@ -116,9 +118,16 @@ async fn lead(request: Request<Incoming>, entry: &Arc<Entry>, arrived: Instant) 
     };
     let may_wake = target.may_wake(client);
     if !visit.is_through() {
-        match visit.look() {
+        if counts && may_wake {
+            visit.want();
+        }
+        let wanter = Wanter { peer: entry.peer, protocol: "http", detail };
+        match beyond_the_fence(&mut visit).await {
             Standing::Through => {}
-            Standing::Failed | Standing::Closed => {
+            standing @ (Standing::Failed | Standing::Closed) => {
+                if standing == Standing::Failed && counts && may_wake {
+                    target.gate.want_for(LOOKING, wanter);
+                }
                 entry.plane.metrics.refuse("failed");
                 return page::told(&target, reads_html);
             }
@@ -127,8 +136,9 @@ async fn lead(request: Request<Incoming>, entry: &Arc<Entry>, arrived: Instant) 
                 return page::asleep(&target);
             }
             Standing::Wait if reads_html && !target.hide_progress_page && is_a_look(request.method()) => {
-                let wanter = Wanter { peer: entry.peer, protocol: "http", detail };
-                target.gate.want_for(LOOKING, wanter);
+                if may_wake {
+                    target.gate.want_for(LOOKING, wanter);
+                }
                 probe::begin(&target, route.target_port, &entry.plane.drain);
                 return page::progress(&target, path);
             }
@@ -136,6 +146,22 @@ async fn lead(request: Request<Incoming>, entry: &Arc<Entry>, arrived: Instant) 
         }
     }
     forward::forward(request, Case { route, host, arrived, may_wake, reads_html }, visit, entry).await
+}
+
+/// Most fences are taken back at once, and nobody need see that there was one.
+async fn beyond_the_fence(visit: &mut Visit) -> Standing {
+    let mut changes = visit.gate().changes();
+    let decided = time::timeout(FENCE, async {
+        loop {
+            let standing = visit.look();
+            if standing != Standing::Wait || visit.gate().state().phase != Phase::Fenced {
+                return standing;
+            }
+            // A sender lives in the gate, so this cannot fail.
+            changes.changed().await.ok();
+        }
+    });
+    decided.await.unwrap_or(Standing::Wait)
 }
 
 fn is_on_its_way(target: &Target) -> bool {
