@@ -39,6 +39,7 @@ use common::{
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{Notify, watch};
+use tokio_rustls::rustls::ServerConfig;
 
 use self::{
     gate::{Counts, Gate, Phase, State},
@@ -80,24 +81,28 @@ pub(crate) struct Plane {
     gates: Mutex<HashMap<String, Arc<Gate>>>,
     bell: Arc<Notify>,
     certificates: Arc<Certificates>,
+    tls: Arc<ServerConfig>,
     metrics: Metrics,
     left_after: Duration,
     drain: Drain,
 }
 
 impl Plane {
-    fn new(drain: Drain, left_after: Duration) -> Self {
-        Self {
+    fn new(drain: Drain, left_after: Duration) -> anyhow::Result<Self> {
+        let certificates = Arc::new(Certificates::default());
+        let tls = tls::server(Arc::clone(&certificates)).context("prepare TLS")?;
+        Ok(Self {
             plan: RwLock::default(),
             planned: watch::Sender::new(0),
             listening: watch::Sender::default(),
             gates: Mutex::default(),
             bell: Arc::new(Notify::new()),
-            certificates: Arc::default(),
+            certificates,
+            tls,
             metrics: Metrics::default(),
             left_after,
             drain,
-        }
+        })
     }
 
     /// The newest plan.
@@ -154,7 +159,7 @@ impl Plane {
 pub async fn serve(settings: Settings, drain: Drain) -> anyhow::Result<()> {
     tracing::info!(version = VERSION, plane = settings.plane_id, "START Wayside data plane");
     raise_descriptor_limit();
-    let plane = Arc::new(Plane::new(drain.clone(), settings.left_after));
+    let plane = Arc::new(Plane::new(drain.clone(), settings.left_after)?);
     let readiness = Readiness::default();
     readiness.wait_for(link::PLAN);
     serve_admin(settings.admin, readiness.clone(), &plane, &drain)?;

@@ -188,7 +188,8 @@ impl Gate {
         let before = inside.state.phase;
         if before != state.phase || inside.state.generation != state.generation {
             inside.ready.clear();
-            if matches!(state.phase, Phase::Awake) {
+            // A fence that is taken back is no reason to keep it awake.
+            if state.phase == Phase::Awake && !matches!(before, Phase::Awake | Phase::Fenced) {
                 inside.active_ms = now_ms();
             }
         }

@@ -25,7 +25,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub(super) use self::body::Uplink;
 use self::downstream::Downstream;
-use super::{Plane, route::Entrance, tls, upstream::Pool};
+use super::{Plane, route::Entrance, tcp, upstream::Pool};
 
 /// How long a client may take to begin to speak TLS.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ pub(super) fn start(
     pool: &Arc<Pool>,
 ) {
     plane.metrics.connections.inc();
-    client.set_nodelay(true).ok();
+    tcp::tune(&client);
     let entry = Entry { peer, entrance, plane: Arc::clone(plane), pool: Arc::clone(pool) };
     plane.drain.spawn_own(serve(client, Arc::new(entry)));
 }
@@ -69,7 +69,7 @@ async fn serve_until(client: Downstream, entry: Arc<Entry>) {
     if !entry.entrance.tls {
         return converse(client, entry).await;
     }
-    let Ok(config) = tls::server(Arc::clone(&entry.plane.certificates)) else { return };
+    let config = Arc::clone(&entry.plane.tls);
     let secured = tokio::select! {
         secured = time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(client)) => secured,
         () = entry.plane.drain.insisted() => return,

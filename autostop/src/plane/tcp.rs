@@ -7,7 +7,7 @@ use std::{
 };
 
 use common::{quiet::Quiet, relay};
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
 
 use super::{
@@ -22,6 +22,8 @@ use super::{
 
 /// One that is sent away wants the target awake for so long: it may come again.
 const AGAIN: Duration = Duration::from_secs(5);
+/// After this silence a peer is asked whether it is still there.
+const SILENCE: Duration = Duration::from_secs(60);
 /// How long a client may take to say who it is in the PROXY protocol.
 const INTRODUCTION: Duration = Duration::from_secs(5);
 
@@ -36,10 +38,7 @@ pub(super) fn start(client: TcpStream, peer: SocketAddr, listen_port: u16, plane
 }
 
 async fn serve(client: TcpStream, peer: SocketAddr, listen_port: u16, port: Port, plane: Arc<Plane>) {
-    // Small messages go at once, and a peer that vanished is noticed some day. Without these options
-    // the connection works all the same.
-    client.set_nodelay(true).ok();
-    SockRef::from(&client).set_keepalive(true).ok();
+    tune(&client);
     let mut peer = peer;
     if port.proxy_protocol_in {
         match time::timeout(INTRODUCTION, proxied::accept(&client)).await {
@@ -107,8 +106,7 @@ async fn carry(client: TcpStream, visit: &mut Visit, port: &Port, plane: &Plane)
             }
         }
     };
-    server.set_nodelay(true).ok();
-    SockRef::from(&server).set_keepalive(true).ok();
+    tune(&server);
     if let Some(version) = port.target.proxy_protocol_out {
         let here = client.local_addr().unwrap_or(visit.visitor().peer);
         let header = proxied::header(version, visit.visitor().peer, here);
@@ -120,6 +118,14 @@ async fn carry(client: TcpStream, visit: &mut Visit, port: &Port, plane: &Plane)
     tracing::debug!(peer = %visit.visitor().peer, rule = visit.gate().rule_id(), "Connection established");
     let visitor = visit.visitor_shared();
     relay::relay_held(held, client, server, &mut Watching(&visitor), drain).await;
+}
+
+/// Small messages go at once, and a peer that vanished is noticed within minutes: it would keep the
+/// target awake. Without these options the connection works all the same.
+pub(super) fn tune(stream: &TcpStream) {
+    stream.set_nodelay(true).ok();
+    let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 4);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive).ok();
 }
 
 /// Ends the connection with a reset, which is as near to a refusal as an accepted one comes.

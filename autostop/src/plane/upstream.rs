@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 
-use super::{dial::Place, http::Uplink};
+use super::{dial::Place, http::Uplink, tcp};
 
 /// How long TLS and HTTP may take to begin.
 const BEGINNING: Duration = Duration::from_secs(10);
@@ -106,7 +106,7 @@ impl Pool {
     /// Opens a connection; what is said first on it is this.
     pub(super) async fn open(&self, key: &Key, generation: u64, first: &[u8]) -> io::Result<Sender> {
         let mut stream = key.place.connect(key.port).await?;
-        stream.set_nodelay(true).ok();
+        tcp::tune(&stream);
         stream.write_all(first).await?;
         let begun = time::timeout(BEGINNING, async {
             if !key.tls {
@@ -151,11 +151,7 @@ where
         keep(async move { drop(connection.await) });
         Ok(Sender::Many(sender))
     } else {
-        let (sender, connection) = http1::Builder::new()
-            .preserve_header_case(true)
-            .handshake(stream)
-            .await
-            .map_err(io::Error::other)?;
+        let (sender, connection) = http1::Builder::new().handshake(stream).await.map_err(io::Error::other)?;
         keep(async move { drop(connection.with_upgrades().await) });
         Ok(Sender::One(sender))
     }

@@ -76,6 +76,39 @@ async fn connections_to_a_target_are_used_again_and_one_that_broke_is_replaced()
     assert!(round("/again").await.starts_with("HTTP/1.1 200"));
 }
 
+/// A server that closes a kept connection just as a request is on its way to it.
+#[tokio::test]
+async fn a_request_that_crosses_the_end_of_a_kept_connection_is_asked_again() {
+    let server = free_port();
+    let scene = Scene::start(vec![http_target("shop", HOST, server)]).await;
+    let service = Server::start(server, |mut stream: TcpStream| async move {
+        let mut buffer = [0; 1024];
+        if matches!(stream.read(&mut buffer).await, Ok(1..)) {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.ok();
+            // The next request is heard, and never answered.
+            stream.read(&mut buffer).await.ok();
+        }
+    })
+    .await;
+    scene.control.awake("shop");
+    scene.control.activity("shop").await;
+    // One connection stays with one worker, and so with its connections.
+    let mut client = connect(scene.http.port()).await;
+    let mut round = async |head: String| {
+        client.write_all((head + "\r\n\r\n").as_bytes()).await.unwrap();
+        let mut buffer = vec![0; 4096];
+        let length = soon("an answer", client.read(&mut buffer)).await.unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    for number in 1..4 {
+        let answer = round(get("/", "")).await;
+        assert!(answer.ends_with("ok"), "{answer}");
+        assert_eq!(service.accepted(), number);
+    }
+    let answer = round(format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 0")).await;
+    assert!(answer.starts_with("HTTP/1.1 502"), "it may have been done: {answer}");
+}
+
 /// A machine that was switched off takes its connections with it without a word.
 #[tokio::test]
 async fn a_connection_from_before_a_sleep_is_not_used_after_it() {

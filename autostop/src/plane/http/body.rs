@@ -20,7 +20,8 @@ use crate::plane::{
 
 /// The body of a request on its way to the target.
 pub(in crate::plane) struct Uplink {
-    pub(super) body: Incoming,
+    /// None: it has ended before it began.
+    pub(super) body: Option<Incoming>,
     pub(super) visitor: Arc<Visitor>,
 }
 
@@ -32,17 +33,18 @@ impl Body for Uplink {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(context));
         count(&self.visitor, Side::Client, frame.as_ref());
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
     }
 }
 

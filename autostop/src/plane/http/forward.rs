@@ -9,6 +9,7 @@ use std::{
 
 use common::quiet::Quiet;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header, uri};
+use http_body::Body as _;
 use hyper::{body::Incoming, client::conn::http1};
 use tokio::{sync::OwnedSemaphorePermit, time};
 
@@ -130,7 +131,7 @@ fn dress(
         parts.version = Version::HTTP_11;
     }
     parts.uri = Uri::from_parts(to).unwrap_or_default();
-    Request::from_parts(parts, Uplink { body, visitor: visit.visitor_shared() })
+    Request::from_parts(parts, Uplink { body: Some(body), visitor: visit.visitor_shared() })
 }
 
 async fn carry(
@@ -148,7 +149,7 @@ async fn carry(
     let Route { target_port: port, target_tls: tls, .. } = case.route;
     let mut turn = None;
     for _ in 0..STALE {
-        let (sender, key, generation) = loop {
+        let (sender, key, is_kept, generation) = loop {
             if !visit.is_through() {
                 match hold::hold(case, visit, drain).await {
                     Held::Through => turn = visit.gate().pace().acquire_owned().await.ok(),
@@ -162,16 +163,20 @@ async fn carry(
                 // A connection that begins with who the client is belongs to that client.
                 let kept = if first.is_none() { pool.take(&key, generation) } else { None };
                 match kept {
-                    Some(sender) => Ok((sender, key)),
-                    None => Ok((pool.open(&key, generation, first.unwrap_or_default()).await?, key)),
+                    Some(sender) => Ok((sender, key, true)),
+                    None => {
+                        let first = first.unwrap_or_default();
+                        Ok((pool.open(&key, generation, first).await?, key, false))
+                    }
                 }
             });
             match reached.await {
-                Reached::There((sender, key)) => break (sender, key, generation),
+                Reached::There((sender, key, is_kept)) => break (sender, key, is_kept, generation),
                 Reached::Failed(error) => return Err(Failure::Unreachable(error)),
                 Reached::Parked => {}
             }
         };
+        let spare = if is_kept { spare(&request) } else { None };
         match paced(send(sender, request), &mut turn).await {
             Ok((response, sender)) => {
                 let pool = Arc::clone(&entry.pool);
@@ -181,10 +186,27 @@ async fn carry(
             }
             // Not a byte of it was sent: the connection was closed while it was kept.
             Err((_, Some(unsent))) => request = unsent,
-            Err((error, None)) => return Err(Failure::Broke(error)),
+            Err((error, None)) => match spare {
+                // It was closed while the request was on its way.
+                Some(spare) => request = spare,
+                None => return Err(Failure::Broke(error)),
+            },
         }
     }
     Err(Failure::Unreachable(io::ErrorKind::ConnectionAborted.into()))
+}
+
+/// The same request once more, when asking twice does no harm (RFC 9110 §9.2.2) and it has no body.
+fn spare(request: &Request<Uplink>) -> Option<Request<Uplink>> {
+    let asks_twice = request.method().is_safe() && request.body().is_end_stream();
+    asks_twice.then(|| {
+        let mut spare = Request::new(Uplink { body: None, visitor: Arc::clone(&request.body().visitor) });
+        *spare.method_mut() = request.method().clone();
+        *spare.uri_mut() = request.uri().clone();
+        *spare.version_mut() = request.version();
+        *spare.headers_mut() = request.headers().clone();
+        spare
+    })
 }
 
 type Sent =
