@@ -293,3 +293,65 @@ fn route(told: &wire::HttpRoute, target: &Arc<Target>) -> Option<Route> {
         path: PathPattern::new(&told.path),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    fn read(targets: Vec<wire::Target>) -> (Plan, Vec<String>) {
+        let gate = |id: &str| Arc::new(Gate::new(id, Arc::new(Notify::new())));
+        Plan::read(wire::Plan { targets, ..wire::Plan::default() }, gate)
+    }
+
+    fn told(change: impl FnOnce(&mut wire::Target)) -> wire::Target {
+        let mut target = wire::Target { rule_id: "r".to_owned(), name: "r".to_owned(), ..Default::default() };
+        change(&mut target);
+        target
+    }
+
+    #[test]
+    fn a_block_that_cannot_be_understood_lets_nobody_wake() {
+        let (plan, problems) = read(vec![told(|target| target.wakers = vec!["10.0.0.0/99".to_owned()])]);
+        assert_eq!(problems.len(), 1);
+        assert!(!plan.targets["r"].may_wake("10.0.0.1".parse().unwrap()));
+        let (plan, _) = read(vec![told(|target| target.wakers = vec!["10.0.0.0/8".to_owned()])]);
+        assert!(plan.targets["r"].may_wake("::ffff:10.0.0.1".parse().unwrap()));
+        assert!(!plan.targets["r"].may_wake("192.0.2.1".parse().unwrap()));
+        assert!(read(vec![told(|_| ())]).0.targets["r"].may_wake("192.0.2.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn ports_that_are_none_are_left_out_and_told() {
+        let port = |port, target_port| wire::TcpPort { port, target_port, ..Default::default() };
+        let tcp = vec![port(0, 22), port(22, 70_000), port(56_000, 22), port(56_000, 23)];
+        let (plan, problems) = read(vec![told(|target| target.tcp = tcp)]);
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert_eq!(plan.ports.keys().collect::<Vec<_>>(), [&56_000]);
+    }
+
+    #[test]
+    fn with_inclusions_only_these_count_and_exclusions_never_do() {
+        let one = |path: &str| wire::Match { path: path.to_owned(), ..Default::default() };
+        let (plan, _) = read(vec![told(|target| {
+            target.inclusions = vec![one("/app/*")];
+            target.exclusions = vec![one("/app/health")];
+        })]);
+        let counts = |path: &str| plan.targets["r"].counts(path, "", "192.0.2.1".parse().unwrap());
+        assert!(counts("/app/x") && !counts("/") && !counts("/app/health"));
+    }
+
+    #[test]
+    fn what_is_not_told_has_a_default() {
+        let (plan, _) = read(vec![told(|target| {
+            let (protocol, path) = ("http".to_owned(), "ready".to_owned());
+            target.health = Some(wire::HealthCheck { protocol, path, port: 80, ..Default::default() });
+        })]);
+        let target = &plan.targets["r"];
+        assert_eq!((target.hold.clients, target.hold.bytes), (HOLD_CLIENTS, HOLD_BYTES));
+        assert_eq!(target.hold.patience, None);
+        let health = target.health.as_ref().unwrap();
+        assert_eq!((health.path.as_deref(), health.good.clone()), (Some("/ready"), 200..=399));
+    }
+}

@@ -183,6 +183,22 @@ fn a_request_that_became_a_connection_is_counted_once() {
 }
 
 #[test]
+fn a_fence_that_is_taken_back_is_no_activity_and_a_wake_is() {
+    let gate = gate();
+    gate.set(state(Phase::Awake, 1));
+    let start = now_ms();
+    while now_ms() < start + 20 {
+        thread::yield_now();
+    }
+    gate.set(state(Phase::Fenced, 2));
+    gate.set(state(Phase::Awake, 3));
+    assert!(gate.idle_ms() >= 20);
+    gate.set(state(Phase::Waking, 4));
+    gate.set(state(Phase::Awake, 5));
+    assert!(gate.idle_ms() < 20);
+}
+
+#[test]
 fn there_is_room_for_so_many_and_no_more() {
     let gate = gate();
     gate.set(state(Phase::Asleep, 1));
