@@ -4,10 +4,12 @@
 pub mod config;
 pub mod control;
 pub mod depends;
+pub mod hold;
 pub mod idle;
 pub mod journal;
 pub mod ledger;
 pub mod machine;
+pub mod plane;
 pub mod ports;
 pub mod provider;
 #[doc(hidden)]

@@ -14,5 +14,6 @@ pub mod listen;
 pub mod notify;
 pub mod priority;
 pub mod quiet;
+pub mod relay;
 pub mod telemetry;
 pub mod wire;

@@ -13,6 +13,7 @@ use common::{
     drain::Drain,
     exchange::{Connection, End},
     quiet::Quiet,
+    relay::{self, Tap as _},
 };
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -21,7 +22,6 @@ use crate::{
     config::Upstream,
     decode::Side,
     dial,
-    relay::{self, Tap as _},
     tap::{Outlet, Tap, now_ns},
 };
 

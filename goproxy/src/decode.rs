@@ -5,15 +5,7 @@
 //! [`crate::dissect`]; the relay does not know which decoders exist.
 
 use common::exchange::{End, Exchange, Finding, Protocol};
-
-/// Who sent some bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The downstream, who connected.
-    Client,
-    /// The upstream, who was connected to.
-    Server,
-}
+pub use common::relay::Side;
 
 /// What a decoder wants done after it has seen some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

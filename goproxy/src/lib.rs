@@ -16,7 +16,6 @@ pub mod opaque;
 pub mod queue;
 pub mod redact;
 pub mod redaction;
-pub mod relay;
 pub mod server;
 pub mod sniff;
 pub mod tap;

@@ -11,6 +11,7 @@ use std::{
 use common::{
     exchange::{Connection, End, Exchange, Protocol},
     quiet::Quiet,
+    relay,
     wire::DropReason,
 };
 
@@ -20,7 +21,6 @@ use crate::{
     metrics::Metrics,
     queue::Queue,
     redaction::Redaction,
-    relay,
 };
 
 /// Where every tap of a proxy puts what it finds.
@@ -228,10 +228,10 @@ impl Output for Found {
 
 #[cfg(test)]
 mod tests {
-    use common::exchange::Finding;
+    use common::{exchange::Finding, relay::Tap as _};
 
     use super::*;
-    use crate::{queue::Counts, relay::Tap as _};
+    use crate::queue::Counts;
 
     #[test]
     fn a_decoder_that_fails_loses_its_open_exchange_and_nothing_else() {

@@ -13,11 +13,19 @@ use std::{
     task::Poll,
 };
 
-use common::{drain::Drain, exchange::End};
 use tokio::net::TcpStream;
 
 use self::pipe::{Fault, Pipe};
-use crate::decode::Side;
+use crate::{drain::Drain, exchange::End};
+
+/// Who sent some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The downstream, who connected.
+    Client,
+    /// The upstream, who was connected to.
+    Server,
+}
 
 /// Is shown the bytes that pass. It cannot hold them up.
 pub trait Tap {
@@ -31,8 +39,19 @@ pub trait Tap {
 
 /// Carries bytes until both sides have ended, one has failed, or a stop ends the connection; returns
 /// what became of an exchange that is still open: whoever ended first aborted it.
-pub async fn relay(mut client: TcpStream, mut server: TcpStream, tap: &mut impl Tap, drain: &Drain) -> End {
-    let over = run(&mut client, &mut server, tap, drain).await;
+pub async fn relay(client: TcpStream, server: TcpStream, tap: &mut impl Tap, drain: &Drain) -> End {
+    relay_held(Vec::new(), client, server, tap, drain).await
+}
+
+/// As [`relay`], with bytes that were read from the client already: they go to the server first.
+pub async fn relay_held(
+    held: Vec<u8>,
+    mut client: TcpStream,
+    mut server: TcpStream,
+    tap: &mut impl Tap,
+    drain: &Drain,
+) -> End {
+    let over = run(held, &mut client, &mut server, tap, drain).await;
     match over.failed {
         None => {}
         Some(Side::Client) => close::reset(server),
@@ -47,11 +66,20 @@ struct Over {
     end: End,
 }
 
-async fn run(client: &mut TcpStream, server: &mut TcpStream, tap: &mut impl Tap, drain: &Drain) -> Over {
+async fn run(
+    held: Vec<u8>,
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    tap: &mut impl Tap,
+    drain: &Drain,
+) -> Over {
+    if !held.is_empty() {
+        tap.bytes(Side::Client, &held);
+    }
     let (mut client_reads, mut client_writes) = client.split();
     let (mut server_reads, mut server_writes) = server.split();
-    let mut upward = Pipe::new(Side::Client);
-    let mut downward = Pipe::new(Side::Server);
+    let mut upward = Pipe::new(Side::Client, held);
+    let mut downward = Pipe::new(Side::Server, Vec::new());
     let mut started = pin!(drain.started());
     let mut insisted = pin!(drain.insisted());
     let mut stopping = false;

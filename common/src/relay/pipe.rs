@@ -11,8 +11,7 @@ use tokio::{
     net::tcp::{ReadHalf, WriteHalf},
 };
 
-use super::Tap;
-use crate::decode::Side;
+use super::{Side, Tap};
 
 /// The most that is read at once; the size of the buffer of each thread.
 const LARGEST_READ: usize = 256 << 10;
@@ -51,8 +50,9 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    pub(super) fn new(from: Side) -> Self {
-        Self { from, state: State::Open, kept: Vec::new(), written: 0, read_size: FIRST_READ }
+    /// Begins with bytes that were read from the source before.
+    pub(super) fn new(from: Side, kept: Vec<u8>) -> Self {
+        Self { from, state: State::Open, kept, written: 0, read_size: FIRST_READ }
     }
 
     /// Whether the source of this direction has ended.

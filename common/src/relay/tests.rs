@@ -92,6 +92,22 @@ async fn a_half_close_passes_and_the_other_half_goes_on() {
 }
 
 #[tokio::test]
+async fn bytes_that_were_held_go_first_and_are_tapped() {
+    let ((mut client, downstream), (upstream, mut server)) = tokio::join!(pair(), pair());
+    let (mut seen, drain) = (Seen::default(), Drain::default());
+    client.write_all(b" and then").await.unwrap();
+    client.shutdown().await.unwrap();
+    let (_, heard) =
+        tokio::join!(relay_held(b"first".to_vec(), downstream, upstream, &mut seen, &drain), async {
+            let heard = read_to_end(&mut server).await;
+            server.shutdown().await.unwrap();
+            heard
+        });
+    assert_eq!(heard, b"first and then");
+    assert_eq!(seen.client, heard);
+}
+
+#[tokio::test]
 async fn a_reset_by_the_client_resets_the_server() {
     let mut scene = scene().await;
     scene.client.write_all(b"x").await.unwrap();

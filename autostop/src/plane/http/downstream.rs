@@ -1,0 +1,125 @@
+//! The client's side of a conversation, and whether the client is still there.
+//!
+//! A client that has ended its half may wait for its answer, or may have left: TCP does not tell which
+//! before something is written. It is believed for a while.
+
+use std::{
+    io,
+    net::Shutdown,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time,
+};
+
+use crate::plane::visitor::now_ms;
+
+/// See the module.
+#[derive(Clone)]
+pub(super) struct Downstream(Arc<Inside>);
+
+struct Inside {
+    stream: TcpStream,
+    moved_ms: AtomicU64,
+}
+
+impl Downstream {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self(Arc::new(Inside { stream, moved_ms: AtomicU64::new(now_ms()) }))
+    }
+
+    /// Returns once the client has ended its half and nothing has moved for so long.
+    pub(super) async fn left(&self, after: Duration) {
+        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        loop {
+            time::sleep(after / 2).await;
+            let still = now_ms().saturating_sub(self.0.moved_ms.load(Ordering::Relaxed));
+            if still >= after_ms && self.has_ended() {
+                return;
+            }
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        let mut one = [PollFd::new(&self.0.stream, PollFlags::RDHUP)];
+        let looked = poll(&mut one, Some(&Timespec::default()));
+        matches!(looked, Ok(1..)) && one.iter().any(|one| one.revents().contains(PollFlags::RDHUP))
+    }
+
+    fn moved(&self) {
+        self.0.moved_ms.store(now_ms(), Ordering::Relaxed);
+    }
+
+    fn poll_write_with(
+        &self,
+        context: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.stream.poll_write_ready(context))?;
+            match write(&self.0.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => {
+                    self.moved();
+                    return Poll::Ready(written);
+                }
+            }
+        }
+    }
+}
+
+impl AsyncRead for Downstream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.stream.poll_read_ready(context))?;
+            match self.0.stream.try_read_buf(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => {
+                    self.moved();
+                    return Poll::Ready(read.map(drop));
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Downstream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_with(context, |stream| stream.try_write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(context, |stream| stream.try_write_vectored(slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(SockRef::from(&self.0.stream).shutdown(Shutdown::Write))
+    }
+}

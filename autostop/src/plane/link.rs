@@ -1,0 +1,39 @@
+//! The link to the control plane: away as long as it must be, and back on its own. What was heard last
+//! holds meanwhile.
+
+mod session;
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use common::{admin::Readiness, backoff::Backoff, quiet::Quiet};
+use tokio::time;
+
+use self::session::Session;
+use super::{Plane, Settings};
+
+/// What the plane waits for before it is ready.
+pub(super) const PLAN: &str = "the plan of the control plane";
+
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Keeps the link up for as long as it is polled.
+pub(super) async fn run(settings: &Settings, plane: &Arc<Plane>, readiness: &Readiness) -> Infallible {
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+    let quiet = Quiet::new(Duration::from_secs(30));
+    let epoch = fastrand::u64(1..);
+    loop {
+        let session = Session { settings, plane, readiness, epoch, backoff: &mut backoff };
+        let Err(error) = session.run().await;
+        plane.metrics.link_failures.inc();
+        if let Some(suppressed) = quiet.speak(Instant::now()) {
+            let (addr, error) = (&settings.control, format!("{error:#}"));
+            tracing::warn!(addr, error, suppressed, "no control plane; what it said last holds");
+        }
+        time::sleep(backoff.wait(fastrand::f64())).await;
+    }
+}
