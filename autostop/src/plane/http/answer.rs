@@ -91,6 +91,10 @@ async fn lead(request: Request<Incoming>, entry: &Arc<Entry>, arrived: Instant) 
     let reads_html = reads_html(&request);
     let route = match plan.routes.find(entry.entrance, &name, path) {
         Ok(route) => route.clone(),
+        Err(_) if plan.revision == 0 => {
+            entry.plane.metrics.refuse("no_plan");
+            return page::no_plan(reads_html);
+        }
         Err(nothing) => {
             entry.plane.metrics.refuse("unknown");
             return page::unknown(&name, nothing == Nothing::Host, reads_html);
