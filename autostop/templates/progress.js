@@ -6,8 +6,8 @@
   const told = document.getElementById("told");
   const url = main.dataset.status + "?path=" + encodeURIComponent(main.dataset.path);
   let shown = told.textContent;
+  let shownAt = Number(main.dataset.elapsed);
 
-  // The text is read aloud when it changes, so it changes seldom.
   const tell = (text) => {
     if (text !== shown) {
       shown = text;
@@ -22,11 +22,18 @@
       return;
     }
     bar.hidden = false;
-    const elapsed = status.elapsed_s - (status.elapsed_s % 5);
+    const elapsed = status.elapsed_s;
     if (status.expected_s) {
       bar.max = status.expected_s;
-      bar.value = Math.min(status.elapsed_s, status.expected_s);
-      tell(status.elapsed_s > status.expected_s
+      bar.value = Math.min(elapsed, status.expected_s);
+    }
+    // The text is read aloud when it changes, so it changes seldom.
+    if (elapsed >= shownAt && elapsed < shownAt + 5) {
+      return;
+    }
+    shownAt = elapsed;
+    if (status.expected_s) {
+      tell(elapsed > status.expected_s
         ? elapsed + " s so far; that is longer than the usual " + status.expected_s + " s."
         : elapsed + " s so far; it takes about " + status.expected_s + " s.");
     } else {

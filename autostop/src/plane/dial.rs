@@ -3,6 +3,7 @@
 use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,7 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// A host name or an address, with or without a port of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
-    host: String,
+    host: Arc<str>,
     port: Option<u16>,
 }
 
@@ -31,10 +32,10 @@ impl Place {
     /// `host`, `host:port`, `[address]:port` or a bare address.
     pub fn parse(text: &str) -> Option<Self> {
         if let Ok(address) = text.parse::<SocketAddr>() {
-            return Some(Self { host: address.ip().to_string(), port: Some(address.port()) });
+            return Some(Self { host: address.ip().to_string().into(), port: Some(address.port()) });
         }
         if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-            return Some(Self { host: address.to_string(), port: None });
+            return Some(Self { host: address.to_string().into(), port: None });
         }
         let (host, port) = match text.split_once(':') {
             Some((host, port)) => (host, Some(port.parse().ok()?)),
@@ -42,7 +43,7 @@ impl Place {
         };
         let is_name = !host.is_empty()
             && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-        is_name.then(|| Self { host: host.to_owned(), port })
+        is_name.then(|| Self { host: host.into(), port })
     }
 
     /// Connects to its own port, or to this one.
@@ -51,7 +52,7 @@ impl Place {
     /// When the name has no address, or none of them answers in time.
     pub async fn connect(&self, port: u16) -> io::Result<TcpStream> {
         let mut last = None;
-        for address in lookup_host((self.host.as_str(), self.port.unwrap_or(port))).await? {
+        for address in lookup_host((&*self.host, self.port.unwrap_or(port))).await? {
             match time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => last = Some(error),

@@ -19,6 +19,8 @@ use super::{Plane, Settings};
 pub(super) const PLAN: &str = "the plan of the control plane";
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// A control plane that is away no longer than this only starts, or starts again.
+const RESTART: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Keeps the link up for as long as it is polled.
@@ -26,11 +28,19 @@ pub(super) async fn run(settings: &Settings, plane: &Arc<Plane>, readiness: &Rea
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let quiet = Quiet::new(Duration::from_secs(30));
     let epoch = fastrand::u64(1..);
+    let mut away_since = Instant::now();
     loop {
-        let session = Session { settings, plane, readiness, epoch, backoff: &mut backoff };
+        let mut attached = false;
+        let session =
+            Session { settings, plane, readiness, epoch, backoff: &mut backoff, attached: &mut attached };
         let Err(error) = session.run().await;
         plane.metrics.link_failures.inc();
-        if let Some(suppressed) = quiet.speak(Instant::now()) {
+        if attached {
+            away_since = Instant::now();
+        }
+        if away_since.elapsed() < RESTART {
+            tracing::debug!(addr = settings.control, error = format!("{error:#}"), "no control plane yet");
+        } else if let Some(suppressed) = quiet.speak(Instant::now()) {
             let (addr, error) = (&settings.control, format!("{error:#}"));
             tracing::warn!(addr, error, suppressed, "no control plane; what it said last holds");
         }

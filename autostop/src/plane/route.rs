@@ -66,9 +66,9 @@ pub enum Nothing {
 /// All routes of a plan.
 #[derive(Default)]
 pub struct Routes {
-    exact: HashMap<String, Vec<Route>>,
+    exact: HashMap<String, Vec<Arc<Route>>>,
     /// By what follows the star, the longest first.
-    wild: Vec<(String, Vec<Route>)>,
+    wild: Vec<(String, Vec<Arc<Route>>)>,
 }
 
 impl Routes {
@@ -76,13 +76,14 @@ impl Routes {
     pub fn new(told: impl IntoIterator<Item = (Vec<String>, Route)>) -> Self {
         let mut routes = Self::default();
         for (domains, route) in told {
+            let route = Arc::new(route);
             for domain in domains {
                 let domain = domain.to_ascii_lowercase();
                 let list = match domain.strip_prefix('*') {
                     None => routes.exact.entry(domain).or_default(),
                     Some(rest) => routes.wildcard(rest),
                 };
-                list.push(route.clone());
+                list.push(Arc::clone(&route));
             }
         }
         let lists = routes.exact.values_mut().chain(routes.wild.iter_mut().map(|(_, list)| list));
@@ -93,7 +94,7 @@ impl Routes {
         routes
     }
 
-    fn wildcard(&mut self, rest: &str) -> &mut Vec<Route> {
+    fn wildcard(&mut self, rest: &str) -> &mut Vec<Arc<Route>> {
         let place = self.wild.iter().position(|(known, _)| known == rest).unwrap_or(self.wild.len());
         if place == self.wild.len() {
             self.wild.push((rest.to_owned(), Vec::new()));
@@ -106,12 +107,12 @@ impl Routes {
     ///
     /// # Errors
     /// When there is none.
-    pub fn find(&self, entrance: Entrance, host: &str, path: &str) -> Result<&Route, Nothing> {
+    pub fn find(&self, entrance: Entrance, host: &str, path: &str) -> Result<&Arc<Route>, Nothing> {
         let wild = self.wild.iter().filter(|(rest, _)| host.len() > rest.len() && host.ends_with(rest));
         let lists = self.exact.get(host).into_iter().chain(wild.map(|(_, list)| list));
         let mut nothing = Nothing::Host;
         for list in lists {
-            let fits = |route: &&Route| entrance.leads_to(route) && route.path.leads(path);
+            let fits = |route: &&Arc<Route>| entrance.leads_to(route) && route.path.leads(path);
             if let Some(route) = list.iter().find(fits) {
                 return Ok(route);
             }

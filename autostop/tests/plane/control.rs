@@ -128,6 +128,11 @@ impl Control {
             .await
     }
 
+    /// Waits until the plane has taken everything that was said to it, which it does in order.
+    pub async fn settled(&self) {
+        self.fence("of-no-rule").await;
+    }
+
     pub fn wakes(&self, rule_id: &str) -> Vec<Wake> {
         let desk = self.desk.lock().unwrap();
         desk.wakes.iter().filter(|wake| wake.rule_id == rule_id).cloned().collect()

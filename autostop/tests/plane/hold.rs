@@ -61,7 +61,7 @@ async fn ssh_clients_are_told_why_it_failed() {
     let (target, port) = tcp_target("build-box", free_port(), Preset::Ssh);
     let scene = Scene::start(vec![target]).await;
     scene.control.state("build-box", Phase::Failed, |state| state.error = "no capacity".to_owned());
-    scene.control.activity("build-box").await;
+    scene.control.settled().await;
     let heard = hear(port, b"SSH-2.0-client\r\n").await.unwrap();
     assert_eq!(heard, b"autostop: build-box could not be started: no capacity\r\n");
 }

@@ -169,11 +169,15 @@ async fn clients_that_leave_are_forgotten() {
     stays.shutdown().await.unwrap();
     let mut resets = connect(half_port).await;
     resets.write_all(b"question").await.unwrap();
+    let mut both = connect(half_port).await;
+    both.write_all(b"question").await.unwrap();
+    both.shutdown().await.unwrap();
     scene.control.told("box", "50 parked", |told| told.parked == 50).await;
-    scene.control.told("half", "2 parked", |told| told.parked == 2).await;
+    scene.control.told("half", "3 parked", |told| told.parked == 3).await;
     drop(clients);
-    socket2::SockRef::from(&resets).set_linger(Some(Duration::ZERO)).unwrap();
-    drop(resets);
+    for resets in [resets, both] {
+        socket2::SockRef::from(&resets).set_linger(Some(Duration::ZERO)).unwrap();
+    }
     scene.control.told("box", "nobody parked", |told| told.parked == 0).await;
     scene.control.told("half", "one that waits for its answer", |told| told.parked == 1).await;
 }

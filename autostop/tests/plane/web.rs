@@ -33,7 +33,7 @@ async fn an_awake_target_gets_the_request_with_who_asked_and_without_the_hop() {
     let scene = Scene::start(vec![http_target("shop", HOST, server)]).await;
     let _server = Server::start(server, mirror).await;
     scene.control.awake("shop");
-    scene.control.activity("shop").await;
+    scene.control.settled().await;
     let more = "\r\nX-Forwarded-For: 192.0.2.9\r\nTE: gzip\r\nX-Hop: 1\r\nConnection: x-hop";
     let mut stream = connect(scene.http.port()).await;
     stream.write_all((get("/a?b=c", more) + "\r\n\r\n").as_bytes()).await.unwrap();
@@ -59,7 +59,7 @@ async fn connections_to_a_target_are_used_again_and_one_that_broke_is_replaced()
     let scene = Scene::start(vec![http_target("shop", HOST, server)]).await;
     let first = Server::start(server, mirror).await;
     scene.control.awake("shop");
-    scene.control.activity("shop").await;
+    scene.control.settled().await;
     let mut client = connect(scene.http.port()).await;
     let mut round = async |path: &str| {
         client.write_all((get(path, "") + "\r\n\r\n").as_bytes()).await.unwrap();
@@ -91,7 +91,7 @@ async fn a_request_that_crosses_the_end_of_a_kept_connection_is_asked_again() {
     })
     .await;
     scene.control.awake("shop");
-    scene.control.activity("shop").await;
+    scene.control.settled().await;
     // One connection stays with one worker, and so with its connections.
     let mut client = connect(scene.http.port()).await;
     let mut round = async |head: String| {
@@ -124,7 +124,7 @@ async fn a_connection_from_before_a_sleep_is_not_used_after_it() {
     .await;
     for phase in [Phase::Fenced, Phase::Asleep, Phase::Waking, Phase::Fenced] {
         scene.control.awake("shop");
-        scene.control.activity("shop").await;
+        scene.control.settled().await;
         let answer = soon("an answer", ask(scene.http.port(), &get("/", ""))).await;
         assert!(answer.ends_with("ok"), "{answer}");
         scene.control.phase("shop", phase);
@@ -147,7 +147,7 @@ async fn a_browser_sees_a_page_that_asks_until_it_is_ready() {
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(kind), "{answer}");
     }
     scene.control.waking("shop");
-    scene.control.activity("shop").await;
+    scene.control.settled().await;
     let status = "/.well-known/wayside/autostop/status?path=%2Fcart";
     let told = ask(port, &get(status, "")).await;
     assert!(told.contains("\"ready\":false") && told.contains("\"expected_s\":20"), "{told}");
@@ -163,7 +163,7 @@ async fn a_browser_sees_a_page_that_asks_until_it_is_ready() {
         state.error = "no <capacity>".to_owned();
         state.retry_after_ms = 7_000;
     });
-    scene.control.activity("shop").await;
+    scene.control.settled().await;
     let failed = ask(port, &get("/cart", html)).await;
     assert!(failed.contains("retry-after: 7") && failed.contains("no &#60;capacity&#62;"), "{failed}");
 }
@@ -301,7 +301,7 @@ async fn a_websocket_is_carried_as_it_is_and_counts_as_a_connection() {
     })
     .await;
     scene.control.awake("shop");
-    scene.control.activity("shop").await;
+    scene.control.settled().await;
     let mut client = connect(scene.http.port()).await;
     let head = get("/live", "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n");
     client.write_all(head.as_bytes()).await.unwrap();
@@ -331,7 +331,7 @@ async fn a_stream_of_events_counts_for_as_long_as_it_is_open() {
     })
     .await;
     scene.control.awake("shop");
-    scene.control.activity("shop").await;
+    scene.control.settled().await;
     let mut client = connect(scene.http.port()).await;
     client.write_all((get("/events", "") + "\r\n\r\n").as_bytes()).await.unwrap();
     let mut buffer = vec![0; 1024];
@@ -466,7 +466,7 @@ async fn it_is_ready_once_it_has_a_plan_and_counts_what_it_does() {
     let scene = Scene::start(vec![http_target("shop", HOST, server)]).await;
     let _server = Server::start(server, mirror).await;
     scene.control.awake("shop");
-    scene.control.activity("shop").await;
+    scene.control.settled().await;
     assert!(ask(scene.http.port(), &get("/", "")).await.starts_with("HTTP/1.1 200"));
     let admin = scene.admin.port();
     assert!(ask(admin, "GET /readyz HTTP/1.1\r\nHost: x").await.starts_with("HTTP/1.1 200"));
@@ -489,7 +489,7 @@ async fn a_target_that_does_not_answer_is_told_honestly() {
     })
     .await;
     scene.control.awake("shop");
-    scene.control.activity("shop").await;
+    scene.control.settled().await;
     let answer = ask(scene.http.port(), &get("/", "")).await;
     assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("broke off"), "{answer}");
     drop(breaks);
@@ -513,7 +513,7 @@ async fn a_stop_lets_requests_end_and_closes_what_is_at_rest() {
     })
     .await;
     scene.control.awake("shop");
-    scene.control.activity("shop").await;
+    scene.control.settled().await;
     let port = scene.http.port();
     let resting = connect(port).await;
     let asked = tokio::spawn(async move { ask(port, &get("/", "")).await });

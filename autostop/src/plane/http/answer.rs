@@ -38,7 +38,7 @@ pub(super) const FLOOR: Floor = Floor { bytes: 140, both_speak: true };
 
 /// What was found out about a request.
 pub(super) struct Case {
-    pub(super) route: Route,
+    pub(super) route: Arc<Route>,
     pub(super) host: HeaderValue,
     pub(super) arrived: Instant,
     pub(super) may_wake: bool,
@@ -90,7 +90,11 @@ async fn lead(request: Request<Incoming>, entry: &Arc<Entry>, arrived: Instant) 
     }
     let reads_html = reads_html(&request);
     let route = match plan.routes.find(entry.entrance, &name, path) {
-        Ok(route) => route.clone(),
+        Ok(route) => Arc::clone(route),
+        Err(_) if plan.revision == 0 => {
+            entry.plane.metrics.refuse("no_plan");
+            return page::no_plan(reads_html);
+        }
         Err(nothing) => {
             entry.plane.metrics.refuse("unknown");
             return page::unknown(&name, nothing == Nothing::Host, reads_html);

@@ -146,7 +146,7 @@ async fn carry(
         let here = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), entry.entrance.port);
         proxied::header(version, entry.peer, here)
     });
-    let Route { target_port: port, target_tls: tls, .. } = case.route;
+    let Route { target_port: port, target_tls: tls, .. } = *case.route;
     let mut turn = None;
     for _ in 0..STALE {
         let (sender, key, is_kept, generation) = loop {

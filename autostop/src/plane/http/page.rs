@@ -89,6 +89,12 @@ pub(super) fn no_host() -> Response<Downlink> {
     refusal(StatusCode::BAD_REQUEST, "No host", "The request does not say which host it is for.", None, false)
 }
 
+/// The control plane was not heard yet.
+pub(super) fn no_plan(reads_html: bool) -> Response<Downlink> {
+    let text = "This proxy has just started, and waits to be told its rules.";
+    refusal(StatusCode::SERVICE_UNAVAILABLE, "Starting", text, Some(AGAIN), reads_html)
+}
+
 /// Nothing has this name, or nothing has this path of it.
 pub(super) fn unknown(host: &str, is_host: bool, reads_html: bool) -> Response<Downlink> {
     let text = if is_host {

@@ -36,6 +36,8 @@ pub(super) struct Session<'a> {
     pub(super) readiness: &'a Readiness,
     pub(super) epoch: u64,
     pub(super) backoff: &'a mut Backoff,
+    /// Whether the control plane said anything.
+    pub(super) attached: &'a mut bool,
 }
 
 impl Session<'_> {
@@ -76,6 +78,7 @@ impl Session<'_> {
                 message = heard.message() => match message {
                     Ok(Some(message)) => {
                         self.backoff.reset();
+                        *self.attached = true;
                         self.take(message, &mut line).await?;
                     }
                     Ok(None) => bail!("the control plane ended the link"),
