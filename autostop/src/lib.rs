@@ -29,3 +29,12 @@ pub static LW_PROXY: Daemon = Daemon {
     layout: Layout::LevelMsgTime,
     threads: 2,
 };
+
+/// What is fixed about the data plane.
+pub static LW_TCP_PROXY: Daemon = Daemon {
+    name: "lw_tcp_proxy",
+    about: "Carries HTTP and TCP to machines that may be asleep, and holds clients until these are awake",
+    settings: &config::SETTINGS,
+    layout: Layout::LevelMsgTime,
+    threads: 1,
+};

@@ -2,10 +2,10 @@
 //! have to wait.
 
 pub mod activity;
-pub mod config;
 pub mod dial;
 pub mod gate;
 pub mod http;
+pub mod identity;
 mod link;
 mod listeners;
 pub mod metrics;
@@ -25,8 +25,9 @@ mod worker;
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    thread,
     time::Duration,
 };
 
@@ -34,10 +35,10 @@ use anyhow::Context as _;
 use common::{
     admin::{self, Readiness},
     daemon::VERSION,
+    descriptors,
     drain::Drain,
     listen, notify,
 };
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{Notify, watch};
 use tokio_rustls::rustls::ServerConfig;
 
@@ -48,6 +49,7 @@ use self::{
     tls::Certificates,
     worker::Workers,
 };
+use crate::config::Config;
 use crate::wire;
 
 /// What the data plane has to be told before the control plane tells it the rest.
@@ -70,6 +72,9 @@ pub struct Settings {
     /// Threads that carry.
     pub workers: usize,
 }
+
+/// Clients that half-close and still wait are rare, and wait for less than a wake that goes well.
+const LEFT_AFTER: Duration = Duration::from_secs(60);
 
 /// What all connections share.
 pub(crate) struct Plane {
@@ -152,13 +157,43 @@ impl Plane {
     }
 }
 
+impl Settings {
+    /// As the configuration says, on all cores.
+    ///
+    /// # Errors
+    /// When who this plane is can neither be read nor kept.
+    pub fn of(config: &Config) -> anyhow::Result<Self> {
+        let plane_id = identity::kept_id(&config.state_dir).with_context(|| {
+            format!("keep the id of this plane in {}; stateDir changes where", config.state_dir.display())
+        })?;
+        Ok(Self {
+            control: config.usage_tracking.to_string(),
+            plane_id,
+            http: config.http_listen.clone(),
+            https: config.https_listen.clone(),
+            tcp: Ipv6Addr::UNSPECIFIED.into(),
+            admin: config.admin,
+            left_after: LEFT_AFTER,
+            workers: thread::available_parallelism().map_or(1, usize::from),
+        })
+    }
+}
+
+/// Carries until the drain is over, as the configuration says.
+///
+/// # Errors
+/// As [`Settings::of`] and [`serve`].
+pub async fn run(config: Config, drain: Drain) -> anyhow::Result<()> {
+    serve(Settings::of(&config)?, drain).await
+}
+
 /// Carries until the drain is over.
 ///
 /// # Errors
 /// When the admin port cannot be listened on, or a thread cannot be had.
 pub async fn serve(settings: Settings, drain: Drain) -> anyhow::Result<()> {
     tracing::info!(version = VERSION, plane = settings.plane_id, "START Wayside data plane");
-    raise_descriptor_limit();
+    descriptors::raise_limit();
     let plane = Arc::new(Plane::new(drain.clone(), settings.left_after)?);
     let readiness = Readiness::default();
     readiness.wait_for(link::PLAN);
@@ -190,14 +225,4 @@ fn serve_admin(
         }
     });
     Ok(())
-}
-
-/// Each connection takes two descriptors: take as many as the system lets a process have.
-fn raise_descriptor_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
-        if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) }
-    });
-    if let Err(error) = raised {
-        tracing::debug!(%error, "the limit of open files stays as it is");
-    }
 }

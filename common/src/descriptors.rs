@@ -23,7 +23,8 @@ fn room(limit: u64, open: u64, each: u64) -> u64 {
     (limit.saturating_sub(open + SPARE) / each).max(1)
 }
 
-fn raise_limit() {
+/// Takes as many as the system lets a process have.
+pub fn raise_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
         if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) }
     });

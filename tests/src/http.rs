@@ -17,6 +17,16 @@ pub fn get(port: u16, path: &str) -> String {
     answer.body_mut().read_to_string().expect("text")
 }
 
+/// What is answered at this port of loopback and this path to who brings this token.
+///
+/// # Panics
+/// When it is not answered, in time, with a success, as text.
+pub fn get_with_token(port: u16, path: &str, token: &str) -> String {
+    let request = agent().get(format!("http://127.0.0.1:{port}{path}"));
+    let mut answer = request.header("Authorization", format!("Bearer {token}")).call().expect("an answer");
+    answer.body_mut().read_to_string().expect("text")
+}
+
 /// What is answered to this body.
 ///
 /// # Panics

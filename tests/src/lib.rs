@@ -6,6 +6,7 @@
     reason = "a harness fails by panicking"
 )]
 
+pub mod autostop;
 pub mod browser;
 pub mod capture;
 pub mod daemon;

@@ -2,11 +2,16 @@
 
 use std::process::ExitCode;
 
-use autostop::plane::config::{self, Config};
+use autostop::{
+    LW_TCP_PROXY,
+    config::{self, Config},
+    plane,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    config::DAEMON.run(&config::DAEMON.command().get_matches(), Config::resolve, config::serve)
+    let matches = config::command(&LW_TCP_PROXY).get_matches();
+    LW_TCP_PROXY.run(&matches, Config::data_plane, plane::run)
 }

@@ -1,0 +1,254 @@
+//! lw_proxy and lw_tcp_proxy, and a machine that they put to sleep: a service here, started and stopped by scripts.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    daemon::{Daemon, binary},
+    http, peer,
+    wait::wait_for,
+};
+
+/// What the API asks for.
+pub const TOKEN: &str = "sat.only-for-tests";
+
+/// A machine of scripts and files, with a service that must not be reached while it is down. What is done to
+/// it against the laws is written down.
+pub struct Machine {
+    folder: TempDir,
+    /// Where its service listens.
+    pub address: SocketAddr,
+}
+
+impl Machine {
+    /// A machine that is down; its service says `hello`, and then back what it hears.
+    ///
+    /// # Panics
+    /// When its files cannot be written.
+    pub fn new() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().to_owned();
+        fs::create_dir(path.join("open")).expect("a folder");
+        let script = |name: &str, text: &str| {
+            let file = path.join(name);
+            fs::write(&file, format!("#!/bin/sh\ncd {}\n{text}\n", path.display())).expect("a script");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("executable");
+        };
+        script("start", "echo start >> calls\n[ -f up ] && echo started twice >> crimes\ntouch up");
+        script(
+            "stop",
+            "echo stop >> calls\n[ -n \"$(ls open)\" ] && echo stopped under a connection >> crimes\nrm -f up",
+        );
+        script("status", "if [ -f up ]; then echo running; else echo stopped; fi");
+        let home = path.clone();
+        let address = peer::serve(move |stream| serve(&home, stream));
+        Self { folder, address }
+    }
+
+    /// Where its scripts and files are.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Whether it is up.
+    pub fn is_up(&self) -> bool {
+        self.path().join("up").exists()
+    }
+
+    /// How often this was called.
+    pub fn calls(&self, verb: &str) -> usize {
+        let calls = fs::read_to_string(self.path().join("calls")).unwrap_or_default();
+        calls.lines().filter(|call| *call == verb).count()
+    }
+
+    /// Waits until it is down.
+    ///
+    /// # Panics
+    /// When it stays up.
+    pub fn wait_until_down(&self) {
+        wait_for("the machine to be stopped", || (!self.is_up()).then_some(()));
+    }
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let crimes = fs::read_to_string(self.path().join("crimes")).unwrap_or_default();
+        assert!(crimes.is_empty() || std::thread::panicking(), "done to the machine: {crimes}");
+    }
+}
+
+fn serve(home: &Path, mut stream: TcpStream) {
+    let Ok(peer) = stream.peer_addr() else { return };
+    let open = home.join("open").join(peer.port().to_string());
+    fs::write(&open, "").ok();
+    if !home.join("up").exists() {
+        fs::write(home.join("crimes"), "reached while it was down").ok();
+    }
+    let mut buffer = vec![0; 1 << 16];
+    stream.write_all(b"hello").ok();
+    while let Ok(length @ 1..) = stream.read(&mut buffer) {
+        if stream.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    fs::remove_file(open).ok();
+}
+
+/// The first of so many ports that nobody else has, below those that the system gives to who asks for any.
+fn free_ports(count: usize) -> u16 {
+    let begin = u16::try_from(std::process::id() % 20_000).expect("it fits") + 10_000;
+    let free = |first: &u16| {
+        (0..count).all(|more| {
+            let port = u16::try_from(usize::from(*first) + more).expect("it fits");
+            TcpListener::bind(("::", port)).is_ok()
+        })
+    };
+    (begin..).step_by(count).find(free).expect("there are free ports")
+}
+
+/// Both daemons before some machines; either can be killed and started again.
+pub struct Autostop {
+    folder: TempDir,
+    /// lw_proxy, while it runs.
+    pub control: Option<Daemon>,
+    /// lw_tcp_proxy, while it runs.
+    pub plane: Option<Daemon>,
+    status_port: u16,
+    usage_port: u16,
+}
+
+impl Autostop {
+    /// Starts both with one rule per machine, named `m0`, `m1`, …; `more` goes into every rule.
+    ///
+    /// # Panics
+    /// When they do not come up.
+    pub fn start(machines: &[&Machine], more: &str) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        fs::create_dir(folder.path().join("rules.d")).expect("a folder");
+        let mut config = format!("accountID = \"my-team\"\nauthToken = \"{TOKEN}\"\n");
+        config += &format!("rulesDir = \"{0}/rules.d\"\nstateDir = \"{0}/state\"\n", folder.path().display());
+        let first = free_ports(machines.len());
+        config += &format!("tcpPorts = \"{first}-{}\"\n", usize::from(first) + machines.len() - 1);
+        for (number, machine) in machines.iter().enumerate() {
+            let script = |name: &str| format!("[\"{}\"]", machine.path().join(name).display());
+            config += &format!(
+                "[providers.p{number}]\nkind = \"command\"\naddress = \"127.0.0.1\"\nstart = {}\nstop = {}\nstatus = {}\n",
+                script("start"),
+                script("stop"),
+                script("status")
+            );
+            let port = machine.address.port();
+            let rule = format!(
+                "name = \"m{number}\"\nprovider = \"p{number}\"\n{more}\n[filter]\nvm_ids = [\"m\"]\n[[tcp.forward_rule]]\nport = {port}\n"
+            );
+            fs::write(folder.path().join(format!("rules.d/m{number}.toml")), rule).expect("a rule");
+        }
+        fs::write(folder.path().join("config.toml"), config).expect("a configuration");
+        let mut autostop = Self { folder, control: None, plane: None, status_port: 0, usage_port: 0 };
+        autostop.start_control();
+        autostop.start_plane();
+        autostop
+    }
+
+    /// Where both keep their files.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn config(&self) -> PathBuf {
+        self.path().join("config.toml")
+    }
+
+    /// Starts lw_proxy where it was.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_control(&mut self) {
+        let mut command = Command::new(binary("lw_proxy"));
+        command.env_clear().arg("--config").arg(self.config());
+        command.env("PROXY_PORT", self.status_port.to_string());
+        command.env("USAGE_TRACKING_PORT", self.usage_port.to_string());
+        let mut daemon = Daemon::watch("lw_proxy", command);
+        daemon.announce("data plane is away");
+        self.status_port = daemon.port("Starting status listener", "addr");
+        self.usage_port = daemon.port("Starting usage tracking listener", "addr");
+        self.control = Some(daemon);
+    }
+
+    /// Starts lw_tcp_proxy where it was.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_plane(&mut self) {
+        let mut command = Command::new(binary("lw_tcp_proxy"));
+        command.env_clear().arg("--config").arg(self.config());
+        command.env("USAGE_TRACKING_PORT", self.usage_port.to_string());
+        command
+            .env("HTTP_LISTEN", "127.0.0.1:0")
+            .env("HTTPS_LISTEN", "127.0.0.1:0")
+            .env("ADMIN_ADDR", "127.0.0.1:0");
+        let mut daemon = Daemon::watch("lw_tcp_proxy", command);
+        daemon.announce("control plane");
+        daemon.wait_for_line("Successfully connected to control plane");
+        self.plane = Some(daemon);
+    }
+
+    /// Ends lw_proxy as a power switch would.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn kill_control(&mut self) {
+        self.control.take().expect("it runs").kill();
+    }
+
+    /// Ends lw_tcp_proxy as a power switch would.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn kill_plane(&mut self) {
+        self.plane.take().expect("it runs").kill();
+    }
+
+    /// What the API says of a rule.
+    ///
+    /// # Panics
+    /// When it does not answer with JSON.
+    pub fn rule(&self, name: &str) -> Value {
+        let path = format!("/gateway/lw/api/accounts/my-team/autostopping/rules/{name}");
+        let text = http::get_with_token(self.status_port, &path, TOKEN);
+        let told: Value = serde_json::from_str(&text).expect("JSON");
+        told["response"].clone()
+    }
+
+    /// The port that leads to a rule's machine.
+    ///
+    /// # Panics
+    /// When it has none.
+    pub fn port(&self, name: &str) -> u16 {
+        let told = &self.rule(name)["connect"][0][1];
+        told.as_u64().and_then(|port| port.try_into().ok()).expect("a port")
+    }
+
+    /// Waits until a rule is in this state.
+    ///
+    /// # Panics
+    /// When it does not become so.
+    pub fn wait_for_state(&self, name: &str, state: &str) {
+        wait_for(&format!("{name} to be {state}"), || (self.rule(name)["state"] == state).then_some(()));
+    }
+}
