@@ -38,17 +38,10 @@ impl Machine {
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().to_owned();
         fs::create_dir(path.join("open")).expect("a folder");
-        let script = |name: &str, text: &str| {
-            let file = path.join(name);
-            fs::write(&file, format!("#!/bin/sh\ncd {}\n{text}\n", path.display())).expect("a script");
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("executable");
-        };
-        script("start", "echo start >> calls\n[ -f up ] && echo started twice >> crimes\ntouch up");
-        script(
-            "stop",
-            "echo stop >> calls\n[ -n \"$(ls open)\" ] && echo stopped under a connection >> crimes\nrm -f up",
-        );
-        script("status", "if [ -f up ]; then echo running; else echo stopped; fi");
+        script(&path, "start", "echo start >> calls\n[ -f up ] && echo started twice >> crimes\ntouch up");
+        let stop = "echo stop >> calls\n[ -n \"$(ls open)\" ] && echo stopped under a connection >> crimes\nrm -f up";
+        script(&path, "stop", stop);
+        script(&path, "status", "if [ -f up ]; then echo running; else echo stopped; fi");
         let home = path.clone();
         let address = peer::serve(move |stream| serve(&home, stream));
         Self { folder, address }
@@ -121,6 +114,35 @@ fn free_ports(count: usize) -> u16 {
     (begin..).step_by(count).find(free).expect("there are free ports")
 }
 
+/// Something that is put to sleep: what stands in its provider's table, and in its rule behind the name.
+pub struct Target {
+    /// What its provider calls it.
+    pub id: String,
+    /// TOML.
+    pub provider: String,
+    /// TOML.
+    pub rule: String,
+}
+
+/// A provider of the scripts `start`, `stop` and `status` in this folder, for something on loopback.
+pub fn by_scripts(folder: &Path) -> String {
+    let script = |name: &str| format!("[\"{}\"]", folder.join(name).display());
+    let (start, stop, status) = (script("start"), script("stop"), script("status"));
+    format!(
+        "kind = \"command\"\naddress = \"127.0.0.1\"\nstart = {start}\nstop = {stop}\nstatus = {status}\n"
+    )
+}
+
+/// Writes a script into this folder, which it runs in.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn script(folder: &Path, name: &str, text: &str) {
+    let file = folder.join(name);
+    fs::write(&file, format!("#!/bin/sh\ncd {}\n{text}\n", folder.display())).expect("a script");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("executable");
+}
+
 /// Both daemons before some machines; either can be killed and started again.
 pub struct Autostop {
     folder: TempDir,
@@ -138,24 +160,29 @@ impl Autostop {
     /// # Panics
     /// When they do not come up.
     pub fn start(machines: &[&Machine], more: &str) -> Self {
+        let targets = machines.iter().map(|machine| Target {
+            id: "m".to_owned(),
+            provider: by_scripts(machine.path()),
+            rule: format!("{more}\n[[tcp.forward_rule]]\nport = {}\n", machine.address.port()),
+        });
+        Self::before(&targets.collect::<Vec<_>>())
+    }
+
+    /// Starts both with one rule per target, named `m0`, `m1`, ….
+    ///
+    /// # Panics
+    /// When they do not come up.
+    pub fn before(targets: &[Target]) -> Self {
         let folder = TempDir::new().expect("a folder");
         fs::create_dir(folder.path().join("rules.d")).expect("a folder");
         let mut config = format!("accountID = \"my-team\"\nauthToken = \"{TOKEN}\"\n");
         config += &format!("rulesDir = \"{0}/rules.d\"\nstateDir = \"{0}/state\"\n", folder.path().display());
-        let first = free_ports(machines.len());
-        config += &format!("tcpPorts = \"{first}-{}\"\n", usize::from(first) + machines.len() - 1);
-        for (number, machine) in machines.iter().enumerate() {
-            let script = |name: &str| format!("[\"{}\"]", machine.path().join(name).display());
-            config += &format!(
-                "[providers.p{number}]\nkind = \"command\"\naddress = \"127.0.0.1\"\nstart = {}\nstop = {}\nstatus = {}\n",
-                script("start"),
-                script("stop"),
-                script("status")
-            );
-            let port = machine.address.port();
-            let rule = format!(
-                "name = \"m{number}\"\nprovider = \"p{number}\"\n{more}\n[filter]\nvm_ids = [\"m\"]\n[[tcp.forward_rule]]\nport = {port}\n"
-            );
+        let first = free_ports(targets.len());
+        config += &format!("tcpPorts = \"{first}-{}\"\n", usize::from(first) + targets.len() - 1);
+        for (number, Target { id, provider, rule }) in targets.iter().enumerate() {
+            config += &format!("[providers.p{number}]\n{provider}");
+            let rule =
+                format!("name = \"m{number}\"\nprovider = \"p{number}\"\nfilter.vm_ids = [\"{id}\"]\n{rule}");
             fs::write(folder.path().join(format!("rules.d/m{number}.toml")), rule).expect("a rule");
         }
         fs::write(folder.path().join("config.toml"), config).expect("a configuration");

@@ -84,3 +84,26 @@ pub fn nginx() -> Program {
         command
     })
 }
+
+/// A program of Debian's PostgreSQL in this folder, as the user of that name: it refuses to run as root.
+///
+/// # Panics
+/// When it is not installed.
+pub fn of_postgres(folder: &Path, program: &str) -> Command {
+    let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL; `cargo xtask test` installs it");
+    let version = versions.flatten().next().expect("a version of PostgreSQL");
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "postgres", "--regid", "postgres", "--clear-groups"]);
+    command.arg(version.path().join("bin").join(program)).current_dir(folder);
+    command
+}
+
+/// Makes an empty database cluster in `folder/data`.
+///
+/// # Panics
+/// When that fails.
+pub fn init_postgres(folder: &Path) {
+    run(Command::new("chown").args(["-R", "postgres"]).arg(folder));
+    let init = ["--auth", "trust", "--username", "postgres", "-D"];
+    run(of_postgres(folder, "initdb").args(init).arg(folder.join("data")));
+}

@@ -1,7 +1,7 @@
 //! Protocols that goproxy does not speak run through it as without it.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{fs, process::Command};
+use std::process::Command;
 
 use tests::{
     capture::{Forwarder, Goproxy},
@@ -10,24 +10,17 @@ use tests::{
 };
 
 fn postgres() -> Program {
-    let bin = fs::read_dir("/usr/lib/postgresql").unwrap().next().unwrap().unwrap().path().join("bin");
     Program::start(|folder, address| {
-        let data = folder.join("data");
-        // PostgreSQL refuses to run as root.
-        program::run(Command::new("chown").args(["-R", "postgres"]).arg(folder));
-        let as_postgres = |program: &str| {
-            let mut command = Command::new("setpriv");
-            command
-                .args(["--reuid", "postgres", "--regid", "postgres", "--clear-groups"])
-                .arg(bin.join(program));
-            command.current_dir(folder);
-            command
-        };
-        program::run(
-            as_postgres("initdb").args(["--auth", "trust", "--username", "postgres", "-D"]).arg(&data),
-        );
-        let mut server = as_postgres("postgres");
-        server.arg("-D").arg(&data).args(["-h", "127.0.0.1", "-p", &address.port().to_string(), "-k", ""]);
+        program::init_postgres(folder);
+        let mut server = program::of_postgres(folder, "postgres");
+        server.arg("-D").arg(folder.join("data")).args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &address.port().to_string(),
+            "-k",
+            "",
+        ]);
         server
     })
 }

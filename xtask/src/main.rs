@@ -10,6 +10,7 @@ mod child;
 mod ci;
 mod command;
 mod demo;
+mod engine;
 mod http;
 mod packages;
 mod soak;

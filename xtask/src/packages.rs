@@ -33,6 +33,11 @@ pub(crate) const FOR_TESTS: &[Package] = &[
     Package("chromium", Probe::Program("chromium")),
     Package("chromium-driver", Probe::Program("chromedriver")),
     Package("python3-websockets", Probe::Python("websockets")),
+    Package("docker.io", Probe::Program("dockerd")),
+    Package("musl-tools", Probe::Program("musl-gcc")),
+    Package("dbus", Probe::Program("dbus-daemon")),
+    Package("openssh-server", Probe::Program("sshd")),
+    Package("openssh-client", Probe::Program("ssh")),
 ];
 
 /// What `cargo xtask bench capture` runs, beside Envoy.

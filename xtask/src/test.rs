@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     command::{self, cargo},
-    packages,
+    engine, packages,
     tools::{self, Tool},
 };
 
@@ -38,15 +38,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         packages::ensure_installed(packages::FOR_TESTS)?;
     }
     let path = if args.quick { None } else { Some(with_tools(&[&tools::MOTO])?) };
+    let engine = if args.quick { None } else { engine::ensure_running()? };
     // The scenarios run the real binaries from the target folder. Building the tests builds those of every
     // package that has a `tests` folder; built by themselves they would take other features of their
     // dependencies, and all of these a second time.
     command::run(&mut cargo(["test", "--workspace", "--no-run", "--quiet"]))?;
-    if command::works(&mut cargo(["nextest", "--version"])) {
+    let ran = if command::works(&mut cargo(["nextest", "--version"])) {
         nextest(args, &third_party, path)
     } else {
         libtest::run(args, &ours, path)
-    }
+    };
+    drop(engine);
+    ran
 }
 
 /// The search path for programs, with these tools in front.

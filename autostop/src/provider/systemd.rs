@@ -150,6 +150,3 @@ fn classify(error: &zbus::Error) -> Error {
         _ => Fault::Other.said(said),
     }
 }
-
-#[cfg(test)]
-mod tests;
