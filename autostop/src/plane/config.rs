@@ -34,8 +34,8 @@ pub static SETTINGS: [Setting; 6] = [
     Setting::new("state_dir", "FOLDER", "Where it keeps who it is", Some("/var/lib/wayside/autostop")),
 ];
 
-/// Clients that half-close and still wait are rare, and wait for less than a wake that goes well.
-const LEFT_AFTER: Duration = Duration::from_secs(60);
+/// Clients that have left are known sooner, by their own systems; this is for systems that vanished too.
+const LEFT_AFTER: Duration = Duration::from_secs(300);
 
 /// What is fixed about `lw_tcp_proxy`.
 pub static DAEMON: Daemon = Daemon {

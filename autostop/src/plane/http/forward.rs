@@ -166,7 +166,9 @@ async fn carry(
                     Some(sender) => Ok((sender, key, true)),
                     None => {
                         let first = first.unwrap_or_default();
-                        Ok((pool.open(&key, generation, first).await?, key, false))
+                        // Boxed: those that wait have no need of its room.
+                        let opened = Box::pin(pool.open(&key, generation, first)).await?;
+                        Ok((opened, key, false))
                     }
                 }
             });
