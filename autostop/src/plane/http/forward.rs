@@ -127,6 +127,9 @@ fn dress(
         to.authority = authority.or_else(|| Some(uri::Authority::from_static("localhost")));
         parts.version = Version::HTTP_2;
     } else {
+        if parts.version == Version::HTTP_2 {
+            fields::join_cookies(&mut parts.headers);
+        }
         parts.headers.insert(header::HOST, case.host.clone());
         parts.version = Version::HTTP_11;
     }
