@@ -36,7 +36,7 @@ async fn nobody_is_cut_by_a_stop_that_trusts_the_count() {
                     assert_eq!(&heard, b"ping");
                     drop(client);
                     served.fetch_add(1, Ordering::Relaxed);
-                    // Now and then nobody is there.
+                    // Sleeps: now and then nobody is there.
                     tokio::time::sleep(std::time::Duration::from_millis(fastrand::u64(0..8))).await;
                 }
             })

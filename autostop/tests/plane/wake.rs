@@ -64,7 +64,7 @@ async fn every_byte_arrives_through_two_hundred_wakes() {
                 wait_for("a wake", || (control.wakes(&rule).len() > before).then_some(())).await;
                 control.waking(&rule);
                 if random.bool() {
-                    // It is known to be starting for a while before its port opens.
+                    // Sleeps: it is known to be starting for a while before its port opens.
                     time::sleep(Duration::from_millis(random.u64(1..60))).await;
                 }
                 let service = Server::start(server, reverse).await;
