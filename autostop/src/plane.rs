@@ -73,8 +73,8 @@ pub struct Settings {
     pub workers: usize,
 }
 
-/// Clients that half-close and still wait are rare, and wait for less than a wake that goes well.
-const LEFT_AFTER: Duration = Duration::from_secs(60);
+/// Clients that have left are known sooner, by their own systems; this is for systems that vanished too.
+const LEFT_AFTER: Duration = Duration::from_secs(300);
 
 /// What all connections share.
 pub(crate) struct Plane {

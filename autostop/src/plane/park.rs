@@ -14,7 +14,7 @@ use tokio::{
 use super::{
     gate::{Gate, Standing, Visit},
     plan::{Port, Preset, Target},
-    probe,
+    probe, tcp,
 };
 use crate::hold::{Notice, ssh};
 
@@ -84,7 +84,10 @@ pub(super) async fn park(
             _ = changes.changed() => {}
             heard = hear(client, held, target.hold.bytes, ended) => match heard {
                 Ok(0) if held.is_empty() || !port.preset.half_closes() => return Outcome::Left,
-                Ok(0) => ended = true,
+                Ok(0) => {
+                    ended = true;
+                    tcp::doubt(client);
+                }
                 Ok(_) => wants = true,
                 Err(_) => return Outcome::Left,
             },

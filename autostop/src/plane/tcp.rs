@@ -24,6 +24,8 @@ use super::{
 const AGAIN: Duration = Duration::from_secs(5);
 /// After this silence a peer is asked whether it is still there.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How often one is asked of whom it is not clear whether it is there.
+const DOUBT: Duration = Duration::from_secs(5);
 /// How long a client may take to say who it is in the PROXY protocol.
 const INTRODUCTION: Duration = Duration::from_secs(5);
 
@@ -107,6 +109,7 @@ async fn carry(client: TcpStream, visit: &mut Visit, port: &Port, plane: &Plane)
         }
     };
     tune(&server);
+    tune(&client);
     if let Some(version) = port.target.proxy_protocol_out {
         let here = client.local_addr().unwrap_or(visit.visitor().peer);
         let header = proxied::header(version, visit.visitor().peer, here);
@@ -125,6 +128,13 @@ async fn carry(client: TcpStream, visit: &mut Visit, port: &Port, plane: &Plane)
 pub(super) fn tune(stream: &TcpStream) {
     stream.set_nodelay(true).ok();
     let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 4);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive).ok();
+}
+
+/// One that has ended its half may still wait, or may have left. When it has left, its system knows
+/// nothing of the connection any more after a minute, and answers with a reset when it is asked.
+pub(super) fn doubt(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(DOUBT).with_interval(DOUBT);
     SockRef::from(stream).set_tcp_keepalive(&keepalive).ok();
 }
 

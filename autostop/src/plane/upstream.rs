@@ -159,10 +159,7 @@ where
 
 /// Runs a connection for as long as requests hold its other end.
 fn keep(connection: impl Future<Output = ()> + Send + 'static) {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a stop waits for the request that uses it; one that nobody uses must not hold it up"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "a stop waits for the request on it, not for it")]
     tokio::spawn(connection);
 }
 

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use autostop::wire::Preset;
+use autostop::wire::{Preset, TargetActivity};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
@@ -36,7 +36,7 @@ async fn nobody_is_cut_by_a_stop_that_trusts_the_count() {
                     assert_eq!(&heard, b"ping");
                     drop(client);
                     served.fetch_add(1, Ordering::Relaxed);
-                    // Now and then nobody is there.
+                    // Sleeps: now and then nobody is there.
                     tokio::time::sleep(std::time::Duration::from_millis(fastrand::u64(0..8))).await;
                 }
             })
@@ -90,8 +90,8 @@ async fn a_fence_counts_what_is_open_and_parks_what_comes() {
     }
     let mut late = connect(port).await;
     late.write_all(b"z").await.unwrap();
-    let told = scene.control.told("box", "one parked", |told| told.parked == 1).await;
-    assert_eq!(told.open_connections, 5);
+    let fits = |told: &TargetActivity| told.parked == 1 && told.open_connections == 5;
+    let told = scene.control.told("box", "five open and one parked", fits).await;
     assert!(told.holders.len() == 5 && told.holders.iter().all(|holder| holder.counts));
     scene.control.awake("box");
     assert_eq!(soon("an echo", late.read_u8()).await.unwrap(), b'z');

@@ -15,5 +15,6 @@ mod fence;
 mod hold;
 mod peers;
 mod scene;
+mod streams;
 mod wake;
 mod web;

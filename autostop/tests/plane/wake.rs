@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    peers::{Server, echo, noise, reverse},
+    peers::{Server, ask, echo, noise, reverse},
     scene::{Scene, connect, free_port, soon, tcp_target, wait_for},
 };
 
@@ -64,7 +64,7 @@ async fn every_byte_arrives_through_two_hundred_wakes() {
                 wait_for("a wake", || (control.wakes(&rule).len() > before).then_some(())).await;
                 control.waking(&rule);
                 if random.bool() {
-                    // It is known to be starting for a while before its port opens.
+                    // Sleeps: it is known to be starting for a while before its port opens.
                     time::sleep(Duration::from_millis(random.u64(1..60))).await;
                 }
                 let service = Server::start(server, reverse).await;
@@ -216,6 +216,13 @@ async fn without_its_control_plane_it_carries_and_parks_as_before() {
     let serving = scene.serving.take().unwrap();
     let address = serving.address;
     drop(serving);
+    let admin = scene.admin.port();
+    let noticed = async {
+        while ask(admin, "GET /metrics HTTP/1.1\r\nHost: x").await.contains("link_failures_total 0") {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("it to notice", noticed).await;
     before.write_all(b"2").await.unwrap();
     assert_eq!(soon("the echo", before.read_u8()).await.unwrap(), b'2');
     let mut during = connect(port).await;

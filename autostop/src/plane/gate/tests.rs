@@ -174,6 +174,18 @@ fn one_that_cannot_reach_a_target_that_went_waits_again() {
 }
 
 #[test]
+fn a_port_that_answered_once_while_it_was_starting_has_to_answer_again() {
+    let gate = gate();
+    gate.set(state(Phase::Waking, 1));
+    let mut visit = enter(&gate, Kind::Connection);
+    assert!(gate.begin_probe(22));
+    gate.answered(22, &gate.probe(22).unwrap());
+    assert!(gate.probe(22).is_none() && visit.look() == Standing::Through);
+    assert!(visit.park_again());
+    assert_eq!((visit.look(), gate.begin_probe(22)), (Standing::Wait, true));
+}
+
+#[test]
 fn a_request_that_became_a_connection_is_counted_once() {
     let gate = gate();
     gate.set(state(Phase::Awake, 1));

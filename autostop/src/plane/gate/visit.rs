@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Gate, Inside, Wanter};
+use super::{Gate, Inside, Phase, Wanter};
 use crate::plane::visitor::{Kind, Visitor, now_ms};
 
 /// What becomes of one who is at the gate.
@@ -127,11 +127,14 @@ impl Visit {
         }
     }
 
-    /// One that went through and could not reach the target waits again, if the target has gone.
-    /// Says whether it does.
+    /// One that went through and could not reach the target waits again, if the target has gone or is
+    /// still starting: then its port answered once and has to do so again. Says whether it does.
     pub fn park_again(&mut self) -> bool {
         let mut inside = self.gate.inside();
         let Place::Open { .. } = self.place else { return true };
+        if inside.state.phase == Phase::Waking {
+            inside.ready.remove(&self.port);
+        }
         if inside.standing(self.port) == Standing::Through {
             return false;
         }

@@ -1,7 +1,7 @@
 //! The client's side of a conversation, and whether the client is still there.
 //!
-//! A client that has ended its half may wait for its answer, or may have left: TCP does not tell which
-//! before something is written. It is believed for a while.
+//! A client that has ended its half may wait for its answer, or may have left: TCP tells which only when
+//! it is asked, and a minute later. Until then, and not for ever, it is believed.
 
 use std::{
     io,
@@ -23,7 +23,10 @@ use tokio::{
     time,
 };
 
-use crate::plane::visitor::now_ms;
+use crate::plane::{tcp, visitor::now_ms};
+
+/// How often it is looked whether the client has left.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Clone)]
@@ -39,22 +42,36 @@ impl Downstream {
         Self(Arc::new(Inside { stream, moved_ms: AtomicU64::new(now_ms()) }))
     }
 
-    /// Returns once the client has ended its half and nothing has moved for so long.
+    /// Returns once the client has left, or has ended its half and nothing has moved for so long.
     pub(super) async fn left(&self, after: Duration) {
         let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        let mut doubted = false;
         loop {
-            time::sleep(after / 2).await;
-            let still = now_ms().saturating_sub(self.0.moved_ms.load(Ordering::Relaxed));
-            if still >= after_ms && self.has_ended() {
+            time::sleep(LOOK.min(after / 2)).await;
+            let seen = self.seen();
+            if seen.intersects(PollFlags::ERR | PollFlags::HUP) {
                 return;
+            }
+            if !seen.contains(PollFlags::RDHUP) {
+                continue;
+            }
+            if now_ms().saturating_sub(self.0.moved_ms.load(Ordering::Relaxed)) >= after_ms {
+                return;
+            }
+            if !doubted {
+                doubted = true;
+                tcp::doubt(&self.0.stream);
             }
         }
     }
 
-    fn has_ended(&self) -> bool {
+    /// Whether the client has ended its half, or reset the connection.
+    fn seen(&self) -> PollFlags {
         let mut one = [PollFd::new(&self.0.stream, PollFlags::RDHUP)];
-        let looked = poll(&mut one, Some(&Timespec::default()));
-        matches!(looked, Ok(1..)) && one.iter().any(|one| one.revents().contains(PollFlags::RDHUP))
+        match poll(&mut one, Some(&Timespec::default())) {
+            Ok(1..) => one.iter().map(PollFd::revents).collect(),
+            _ => PollFlags::empty(),
+        }
     }
 
     fn moved(&self) {

@@ -43,6 +43,20 @@ pub(super) fn strip(fields: &mut HeaderMap) {
     }
 }
 
+/// HTTP/2 lets a client send its cookies in pieces; HTTP/1.1 wants them in one field (RFC 9113 §8.2.3).
+pub(super) fn join_cookies(fields: &mut HeaderMap) {
+    let mut pieces = fields.get_all(header::COOKIE).into_iter().map(HeaderValue::as_bytes);
+    let (Some(first), Some(second)) = (pieces.next(), pieces.next()) else { return };
+    let mut joined = [first, second].join(&b"; "[..]);
+    for piece in pieces {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(piece);
+    }
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        fields.insert(header::COOKIE, joined);
+    }
+}
+
 /// Tells the target who asked, how, and for which host.
 pub(super) fn tell(fields: &mut HeaderMap, client: IpAddr, tls: bool, host: &HeaderValue) {
     let mut list = String::new();
@@ -84,6 +98,15 @@ mod tests {
         ]);
         strip(&mut told);
         assert_eq!(told, fields(&[("te", "trailers"), ("cookie", "kept")]));
+    }
+
+    #[test]
+    fn cookies_in_pieces_become_one_field() {
+        let mut told = fields(&[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]);
+        join_cookies(&mut told);
+        assert_eq!(told, fields(&[("cookie", "a=1; b=2; c=3")]));
+        join_cookies(&mut told);
+        assert_eq!(told, fields(&[("cookie", "a=1; b=2; c=3")]));
     }
 
     #[test]

@@ -127,6 +127,9 @@ fn dress(
         to.authority = authority.or_else(|| Some(uri::Authority::from_static("localhost")));
         parts.version = Version::HTTP_2;
     } else {
+        if parts.version == Version::HTTP_2 {
+            fields::join_cookies(&mut parts.headers);
+        }
         parts.headers.insert(header::HOST, case.host.clone());
         parts.version = Version::HTTP_11;
     }
@@ -166,7 +169,9 @@ async fn carry(
                     Some(sender) => Ok((sender, key, true)),
                     None => {
                         let first = first.unwrap_or_default();
-                        Ok((pool.open(&key, generation, first).await?, key, false))
+                        // Boxed: those that wait have no need of its room.
+                        let opened = Box::pin(pool.open(&key, generation, first)).await?;
+                        Ok((opened, key, false))
                     }
                 }
             });
