@@ -7,6 +7,7 @@
 
 mod asked;
 mod event;
+mod rebase;
 mod rest;
 mod seen;
 mod settings;
