@@ -298,3 +298,6 @@ impl Machine {
         self.heed && matches!(self.desired, Desired::Down { .. })
     }
 }
+
+#[cfg(test)]
+mod tests;
