@@ -138,6 +138,7 @@ fn a_wake_is_journaled_called_watched_probed_and_done() {
         &[],
     );
     assert_eq!(life.machine.target_state("r", secs(1_000), None).addresses, ["10.0.0.2"]);
+    life.hear(Event::Ready(1)).check(WarmingUp, Phase::Waking, &[]);
     life.ready().check(Active, Phase::Awake, &[]);
 }
 
@@ -372,6 +373,14 @@ fn after_a_restart_it_looks_before_it_does_anything() {
     let mut life = Life::new(WarmingUp, settings());
     life.seen(Status::Stopped).wait(9).seen(Status::Stopped).check(WarmingUp, Phase::Waking, &[]);
     life.wait(1).seen(Status::Stopped).check(WarmingUp, Phase::Waking, &[Start]);
+    // Stopped by somebody else perhaps: the stop of the run before may still come.
+    let mut life = Life::new(CoolingDown, settings());
+    life.hear(wake()).seen(Status::Stopped).wait(9).seen(Status::Stopped).check(
+        CoolingDown,
+        Phase::Waking,
+        &[],
+    );
+    life.wait(1).seen(Status::Stopped).seen(Status::Stopped).check(WarmingUp, Phase::Waking, &[Start]);
     let mut life = Life::new(CoolingDown, settings());
     life.seen(Status::Running).check(CoolingDown, Phase::Asleep, &[]);
     life.wait(10).seen(Status::Running).check(Active, Phase::Awake, &[]);
