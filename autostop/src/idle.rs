@@ -99,6 +99,17 @@ impl Planes {
         }
     }
 
+    pub(crate) fn rebase(&mut self, past: impl Fn(&mut Moment), less: u64) {
+        for plane in self.planes.values_mut() {
+            if let Some((at, _)) = &mut plane.said {
+                past(at);
+            }
+            if let Some((generation, _)) = &mut plane.fenced {
+                *generation = generation.saturating_sub(less);
+            }
+        }
+    }
+
     /// Whether the target is in use. A report older than `stale` says nothing. With `under_keepalives`, an
     /// open connection that only keeps itself alive does not count.
     pub fn usage(&self, now: Moment, stale: Duration, under_keepalives: bool) -> Usage {

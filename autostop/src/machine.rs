@@ -7,6 +7,7 @@
 
 mod asked;
 mod event;
+mod rebase;
 mod rest;
 mod seen;
 mod settings;
@@ -297,3 +298,6 @@ impl Machine {
         self.heed && matches!(self.desired, Desired::Down { .. })
     }
 }
+
+#[cfg(test)]
+mod tests;

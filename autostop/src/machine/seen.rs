@@ -78,6 +78,9 @@ impl Machine {
                 let then = on_stopped.clone();
                 self.still_stopped(turn, then);
             }
+            // Stopped by somebody else perhaps, while our own stop may still come, upon whatever starts.
+            (Stage::Stopping { on_running: Then::Fail { from, .. }, .. }, Status::Stopped)
+                if turn.now.steady < *from => {}
             (Stage::Stopping { .. }, Status::Stopped) if doubted => self.set_down(turn, Why::Done),
             (Stage::Stopping { .. }, Status::Stopped) => {
                 // The one sight that opens the way for a start. It costs a call to be sure.
