@@ -3,14 +3,21 @@
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
+    env,
     io::{Read as _, Write as _},
     net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
+    },
     thread,
+    time::Duration,
 };
 
 use tests::{
     autostop::{Autostop, Machine},
     peer,
+    wait::PATIENCE,
 };
 
 const QUICK: &str = "idle_time = \"1s\"\nmin_online = \"1s\"";
@@ -76,28 +83,76 @@ fn who_only_knocks_wakes_nothing() {
     assert_eq!(machine.calls("start"), 1);
 }
 
+/// Talks over one connection after another until told to end. A connection may break, or not come about, only
+/// when the data plane was killed meanwhile. Returns how often it was answered.
+fn talk(port: u16, ends: &AtomicBool, plane_kills: &AtomicU32) -> u64 {
+    let mut answers = 0;
+    let mut kills = plane_kills.load(SeqCst);
+    while !ends.load(SeqCst) {
+        let talked = TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
+            stream.set_read_timeout(Some(PATIENCE))?;
+            let mut heard = [0; 5];
+            stream.write_all(b"words")?;
+            stream.read_exact(&mut heard)?;
+            assert_eq!(&heard, b"hello");
+            for _ in 0..200 {
+                stream.read_exact(&mut heard)?;
+                assert_eq!(&heard, b"words");
+                answers += 1;
+                stream.write_all(b"words")?;
+            }
+            Ok(())
+        });
+        if let Err(error) = talked {
+            let now = plane_kills.load(SeqCst);
+            assert_ne!(now, kills, "cut although the data plane lived: {error}");
+            // It is not listening again yet.
+            thread::yield_now();
+        } else {
+            kills = plane_kills.load(SeqCst);
+        }
+    }
+    answers
+}
+
+/// `WAYSIDE_SOAK` asks for so many kills; the ordinary run takes a few.
 #[test]
-fn either_daemon_may_be_killed_at_any_moment() {
+fn killed_again_and_again_neither_daemon_harms_a_running_machine() {
+    let kills = env::var("WAYSIDE_SOAK").ok().and_then(|kills| kills.parse().ok()).unwrap_or(8);
+    let seed = env::var("WAYSIDE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    println!("WAYSIDE_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
     let machine = Machine::new();
     let mut autostop = Autostop::start(&[&machine], "idle_time = \"2s\"\nmin_online = \"1s\"");
     let port = autostop.port("m0");
-    let mut stream = come(port, b"I stay");
-    for _ in 0..5 {
-        autostop.kill_control();
-        say(&mut stream, b"nothing happened");
-        drop(come(port, b"others come too"));
-        autostop.start_control();
+    drop(come(port, b"wake up"));
+    let (ends, plane_kills) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let talkers: Vec<_> = (0..4)
+        .map(|_| {
+            let (ends, plane_kills) = (Arc::clone(&ends), Arc::clone(&plane_kills));
+            thread::spawn(move || talk(port, &ends, &plane_kills))
+        })
+        .collect();
+    for _ in 0..kills {
+        // Sleeps: so that the kills fall at any moment.
+        thread::sleep(Duration::from_millis(random.u64(..300)));
+        if random.bool() {
+            autostop.kill_control();
+            // Sleeps: as above.
+            thread::sleep(Duration::from_millis(random.u64(..100)));
+            autostop.start_control();
+        } else {
+            plane_kills.fetch_add(1, SeqCst);
+            autostop.kill_plane();
+            autostop.start_plane();
+        }
         assert_eq!(autostop.port("m0"), port);
-        say(&mut stream, b"and nothing happens");
     }
+    ends.store(true, SeqCst);
+    let answers: u64 = talkers.into_iter().map(|talker| talker.join().unwrap()).sum();
+    assert!(answers > 0);
     assert_eq!((machine.calls("start"), machine.calls("stop")), (1, 0));
-    for _ in 0..3 {
-        autostop.kill_plane();
-        autostop.start_plane();
-        stream = come(port, b"the same port");
-    }
-    assert_eq!((machine.calls("start"), machine.calls("stop")), (1, 0));
-    drop(stream);
+    // No orphan: with nobody left it is stopped.
     machine.wait_until_down();
     // Killed amid a wake, the machine is not left running, nor started twice.
     let waiting = thread::spawn(move || come(port, b"amid a kill"));

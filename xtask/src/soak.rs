@@ -25,6 +25,10 @@ enum Name {
     Ledger,
     /// Real processes: a load, and a forwarder that is killed at random.
     Deaths,
+    /// autostop's machine against a rude provider.
+    Rehearsal,
+    /// Real processes: talkers, and lw_proxy and lw_tcp_proxy killed at random.
+    Kills,
 }
 
 /// One soak: which tests, and the variable that says how much.
@@ -44,6 +48,8 @@ impl Name {
             Self::Deaths => {
                 ("tests", &["--test", "accounting", "killed_again_and_again"], "WAYSIDE_SOAK", 500)
             }
+            Self::Rehearsal => ("autostop", &["--test", "rude"], "WAYSIDE_SOAK", 1_000_000),
+            Self::Kills => ("tests", &["--test", "autostop", "killed_again_and_again"], "WAYSIDE_SOAK", 500),
         };
         Soak { package, filter, variable, times }
     }
@@ -53,8 +59,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let Soak { package, filter, variable, times } = args.name.soak();
     let times = args.times.unwrap_or(times);
     println!("Soak {:?}: {variable}={times}.", args.name);
-    if args.name == Name::Deaths {
-        command::run(&mut cargo(["build", "-p", "goproxy", "-p", "forwarder"]))?;
+    match args.name {
+        Name::Deaths => command::run(&mut cargo(["build", "-p", "goproxy", "-p", "forwarder"]))?,
+        Name::Kills => command::run(&mut cargo(["build", "-p", "autostop", "--bins"]))?,
+        _ => {}
     }
     let mut test = cargo(["test", "-p", package]);
     command::run(test.args(filter).env(variable, times.to_string()))
