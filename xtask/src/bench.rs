@@ -1,6 +1,6 @@
 //! Measurements, committed to docs/BENCHMARKS.md with the way to repeat them.
 
-mod capture;
+mod contest;
 mod facts;
 mod forwarder;
 mod load;
@@ -12,13 +12,17 @@ use anyhow::Result;
 /// Measure, on this machine and in one run, what is compared.
 #[derive(clap::Subcommand)]
 pub(crate) enum Bench {
-    Capture(capture::Args),
+    /// goproxy with full capture beside HAProxy, nginx and Envoy. Writes docs/BENCHMARKS.md when complete.
+    Capture(contest::Args),
+    /// lw_tcp_proxy beside HAProxy, nginx and Envoy. Writes docs/BENCHMARKS.md when complete.
+    Autostop(contest::Args),
     Forwarder(forwarder::Args),
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
-        Bench::Capture(args) => capture::run(args),
+        Bench::Capture(args) => contest::run(&contest::CAPTURE, args),
+        Bench::Autostop(args) => contest::run(&contest::AUTOSTOP, args),
         Bench::Forwarder(args) => forwarder::run(args),
     }
 }

@@ -13,6 +13,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{child::Child, http, stop::Stop};
 
+/// The name that every request gives the service: some tell services apart by it.
+pub(crate) const HOST: &str = "bench.example.com";
 /// How long wrk may take beyond what it was told.
 const SPARE: Duration = Duration::from_secs(20);
 const IDLE: Duration = Duration::from_secs(30);
@@ -44,6 +46,7 @@ impl Wrk {
         wrk.args(["--latency", "--threads", "1", "--timeout", "10s"])
             .args(["--connections", &self.connections.to_string()])
             .args(["--duration", &format!("{}s", length.as_secs())]);
+        wrk.args(["--header", &format!("Host: {HOST}")]);
         if self.new_connection_each {
             wrk.args(["--header", "Connection: close"]);
         }
@@ -85,7 +88,7 @@ pub(crate) fn one_body(addr: SocketAddr, path: &str, length: u64, stop: &Stop) -
     let start = Instant::now();
     let mut stream = TcpStream::connect(addr).context("connect")?;
     stream.set_read_timeout(Some(IDLE))?;
-    stream.write_all(http::request(addr, path).as_bytes())?;
+    stream.write_all(http::request(HOST, path).as_bytes())?;
     let mut buffer = vec![0; 256 * 1024];
     let mut total = 0;
     loop {

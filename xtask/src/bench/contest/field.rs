@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use super::loads;
 use crate::{
+    bench::load,
     child::Child,
     command::{self, root},
     http,
@@ -35,7 +36,11 @@ pub(super) enum Contestant {
     Nginx,
     EnvoyTcp,
     EnvoyHttp,
+    HaproxyHttp,
+    NginxHttp,
     Goproxy,
+    LwTcp,
+    LwHttp,
 }
 
 impl Contestant {
@@ -46,7 +51,20 @@ impl Contestant {
             Self::Nginx => "nginx, stream",
             Self::EnvoyTcp => "Envoy, tcp_proxy",
             Self::EnvoyHttp => "Envoy, HTTP",
+            Self::HaproxyHttp => "HAProxy, HTTP",
+            Self::NginxHttp => "nginx, HTTP",
             Self::Goproxy => "goproxy, capturing",
+            Self::LwTcp => "lw_tcp_proxy, TCP",
+            Self::LwHttp => "lw_tcp_proxy, HTTP",
+        }
+    }
+
+    /// What of ours it runs.
+    pub(super) fn packages(self) -> &'static [&'static str] {
+        match self {
+            Self::Goproxy => &["goproxy", "forwarder"],
+            Self::LwTcp | Self::LwHttp => &["autostop"],
+            _ => &[],
         }
     }
 }
@@ -62,6 +80,8 @@ pub(super) struct Runner {
 pub(super) struct Field {
     pub(super) runners: Vec<Runner>,
     pub(super) forwarder: Option<Forwarder>,
+    /// The control planes of the data planes.
+    controls: Vec<Child>,
     _backend: Child,
     backend_addr: SocketAddr,
     folder: TempDir,
@@ -74,8 +94,14 @@ impl Field {
         let backend_addr = free_addr()?;
         let mut nginx = nginx(folder.path(), "backend.nginx.conf", backend_addr, backend_addr)?;
         let backend = started("nginx, backend", &mut nginx, backend_addr, stop)?;
-        let mut field =
-            Self { runners: Vec::new(), forwarder: None, _backend: backend, backend_addr, folder };
+        let mut field = Self {
+            runners: Vec::new(),
+            forwarder: None,
+            controls: Vec::new(),
+            _backend: backend,
+            backend_addr,
+            folder,
+        };
         for contestant in contestants {
             let runner = field.runner(*contestant, stop)?;
             field.runners.push(runner);
@@ -113,6 +139,13 @@ impl Field {
             Contestant::Nginx => nginx(folder, "stream.nginx.conf", addr, backend)?,
             Contestant::EnvoyTcp => envoy(&configured(folder, "envoy-tcp.yaml", addr, backend)?)?,
             Contestant::EnvoyHttp => envoy(&configured(folder, "envoy-http.yaml", addr, backend)?)?,
+            Contestant::HaproxyHttp => {
+                let mut haproxy = Command::new(program("haproxy")?);
+                haproxy.args(["-db", "-q", "-f"]).arg(configured(folder, "haproxy-http.cfg", addr, backend)?);
+                haproxy
+            }
+            Contestant::NginxHttp => nginx(folder, "http.nginx.conf", addr, backend)?,
+            Contestant::LwTcp | Contestant::LwHttp => return self.data_plane(contestant, addr, stop),
             Contestant::Goproxy => {
                 let forwarder = Forwarder::start(folder, stop)?;
                 let runner = self.goproxy_before(forwarder.grpc, stop)?;
@@ -121,6 +154,46 @@ impl Field {
             }
         };
         let child = started(contestant.title(), &mut command, addr, stop)?;
+        Ok(Runner { contestant, addr, child: Some(child) })
+    }
+
+    /// lw_tcp_proxy, and an lw_proxy that holds the backend to be a machine that runs.
+    fn data_plane(&mut self, contestant: Contestant, addr: SocketAddr, stop: &Stop) -> Result<Runner> {
+        let home = self.folder.path().join(format!("{contestant:?}"));
+        fs::create_dir_all(home.join("rules.d")).context("make the folder of the rules")?;
+        let (links, status, admin, unused) = (free_addr()?, free_addr()?, free_addr()?, free_addr()?);
+        let http = if contestant == Contestant::LwHttp { addr } else { unused };
+        let config = format!(
+            "proxyPort = {}\nusageTrackingPort = {}\nadminAddr = \"{admin}\"\nrulesDir = \"{2}/rules.d\"\nstateDir = \"{2}/state\"\n\
+             httpListen = [\"{http}\"]\nhttpsListen = []\ntcpPorts = \"{3}-{3}\"\n\
+             [providers.here]\nkind = \"command\"\naddress = \"127.0.0.1\"\nstart = [\"true\"]\nstop = [\"true\"]\nstatus = [\"echo\", \"running\"]\n",
+            status.port(),
+            links.port(),
+            home.display(),
+            addr.port(),
+        );
+        let backend = self.backend_addr.port();
+        let way = match contestant {
+            Contestant::LwHttp => format!(
+                "custom_domains = [\"{}\"]\n[[http.routing]]\nsource_protocol = \"http\"\nsource_port = 80\ntarget_protocol = \"http\"\ntarget_port = {backend}\naction = \"forward\"\n",
+                load::HOST
+            ),
+            _ => format!("[[tcp.forward_rule]]\nport = {backend}\n"),
+        };
+        let rule = format!("name = \"bench\"\nprovider = \"here\"\nfilter.vm_ids = [\"bench\"]\n{way}");
+        fs::write(home.join("config.toml"), config).context("write a configuration")?;
+        fs::write(home.join("rules.d/bench.toml"), rule).context("write a rule")?;
+        let ours = |name: &str| {
+            let mut command = Command::new(release(name)?);
+            command.arg("--config").arg(home.join("config.toml"));
+            anyhow::Ok(command)
+        };
+        self.controls.push(started("lw_proxy", &mut ours("lw_proxy")?, links, stop)?);
+        let mut child = started("lw_tcp_proxy", &mut ours("lw_tcp_proxy")?, addr, stop)?;
+        stop.wait_for("the target to be carried to", READY, || {
+            child.check_alive()?;
+            Ok(http::get_from(load::HOST, addr, "/").is_ok_and(|(status, _)| status == 200))
+        })?;
         Ok(Runner { contestant, addr, child: Some(child) })
     }
 

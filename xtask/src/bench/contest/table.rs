@@ -1,6 +1,6 @@
 //! Medians of what was measured, as Markdown.
 
-use super::{Args, Cell, Memory, field::Contestant, loads::Load};
+use super::{Args, Cell, Contest, Memory, field::Contestant, loads::Load};
 use crate::{bench::facts, command, tools::ENVOY};
 
 const MIB: f64 = 1024.0;
@@ -8,15 +8,13 @@ const HEAD: &str = "\
 | Load | Through | Rate | p50 | p99 | CPU per request | Forwarder's CPU per request | Peak RSS | Stored |
 |---|---|--:|--:|--:|--:|--:|--:|--:|
 ";
-const RATIOS_HEAD: &str = "
-goproxy ÷ HAProxy, the median over the rounds:
-
-| Load | Rate | p99 | CPU per request |
+const RATIOS_HEAD: &str = "| Load | Rate | p99 | CPU per request |
 |---|--:|--:|--:|
 ";
 
 /// A whole run.
 pub(super) struct Measured<'a> {
+    pub(super) contest: &'a Contest,
     pub(super) args: &'a Args,
     pub(super) contestants: &'a [Contestant],
     pub(super) loads: &'a [Load],
@@ -38,7 +36,9 @@ impl Measured<'_> {
                 title = "";
             }
         }
-        text.push_str(&self.ratios());
+        for (ours, theirs) in self.contest.ratios {
+            text.push_str(&self.ratios(*ours, *theirs));
+        }
         if let Some(Memory { idle, alone }) = &self.memory {
             let mib = |kib: u64| kib as f64 / MIB;
             text.push_str(&format!(
@@ -56,19 +56,19 @@ impl Measured<'_> {
             command::find(program).map_or_else(|| "absent".to_owned(), |path| facts::version(&path, flag))
         };
         let Args { rounds, seconds, .. } = self.args;
+        let Contest { name, heading, remarks, .. } = self.contest;
         format!(
-            "## Capture\n\n\
+            "## {heading}\n\n\
              {}: {}.\n\
              nginx {}, HAProxy {}, Envoy {}, wrk {}.\n\
-             Repeat with `cargo xtask bench capture --rounds {rounds} --seconds {seconds}`.\n\n\
+             Repeat with `cargo xtask bench {name} --rounds {rounds} --seconds {seconds}`.\n\n\
              The contestants took turns, {seconds} s at a time; each number is the median over the rounds ({rounds}).\n\
              One nginx worker answers; every proxy may use two threads; clients, proxy and backend share the \
              machine.\n\
              CPU is user and system time of all the proxy's processes, divided by the requests, work done after \
              the load included.\n\
              Peak RSS adds up the proxy's processes, pages that they share more than once.\n\
-             goproxy captures every exchange in full for a running forwarder; \"stored\" is the part of the \
-             exchanges that reached its disk, the rest was dropped and counted.\n\n",
+             {remarks}\n",
             facts::today(),
             facts::machine(),
             version("nginx", "-v"),
@@ -78,12 +78,13 @@ impl Measured<'_> {
         )
     }
 
-    fn ratios(&self) -> String {
+    fn ratios(&self, ours: Contestant, theirs: Contestant) -> String {
+        let titles = format!("\n{} ÷ {}, the median over the rounds:\n\n", ours.title(), theirs.title());
         let place = |wanted| self.contestants.iter().position(|contestant| *contestant == wanted);
-        let (Some(ours), Some(theirs)) = (place(Contestant::Goproxy), place(Contestant::Haproxy)) else {
+        let (Some(ours), Some(theirs)) = (place(ours), place(theirs)) else {
             return String::new();
         };
-        let mut text = RATIOS_HEAD.to_owned();
+        let mut text = titles + RATIOS_HEAD;
         for (load, by_contestant) in self.loads.iter().zip(self.cells) {
             let (Some(ours), Some(theirs)) = (by_contestant.get(ours), by_contestant.get(theirs)) else {
                 continue;

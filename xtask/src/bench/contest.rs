@@ -1,10 +1,11 @@
-//! goproxy with full capture beside other proxies, under the same loads, in turns.
+//! One of ours beside other proxies, under the same loads, in turns.
 
 mod field;
 mod loads;
 mod table;
 
 use std::{
+    collections::BTreeSet,
     thread,
     time::{Duration, Instant},
 };
@@ -28,7 +29,57 @@ const ENOUGH_ROUNDS: u32 = 5;
 const SETTLE: Duration = Duration::from_secs(20);
 const SETTLE_LOOK: Duration = Duration::from_millis(200);
 
-/// goproxy with full capture beside HAProxy, nginx and Envoy. Writes docs/BENCHMARKS.md when complete.
+/// Who is compared with whom.
+pub(crate) struct Contest {
+    /// As `cargo xtask bench` names it.
+    name: &'static str,
+    heading: &'static str,
+    contestants: &'static [Contestant],
+    /// Each of ours, and whose figures its own are divided by.
+    ratios: &'static [(Contestant, Contestant)],
+    remarks: &'static str,
+}
+
+/// goproxy with full capture.
+pub(crate) static CAPTURE: Contest = Contest {
+    name: "capture",
+    heading: "Capture",
+    contestants: &[
+        Contestant::Direct,
+        Contestant::Haproxy,
+        Contestant::Nginx,
+        Contestant::EnvoyTcp,
+        Contestant::EnvoyHttp,
+        Contestant::Goproxy,
+    ],
+    ratios: &[(Contestant::Goproxy, Contestant::Haproxy)],
+    remarks: "goproxy captures every exchange in full, redacted, for a running forwarder; \"stored\" is the part of \
+              the exchanges that reached its disk, the rest was dropped and counted.\n",
+};
+
+/// lw_tcp_proxy before a target that is awake.
+pub(crate) static AUTOSTOP: Contest = Contest {
+    name: "autostop",
+    heading: "Autostop",
+    contestants: &[
+        Contestant::Direct,
+        Contestant::HaproxyHttp,
+        Contestant::NginxHttp,
+        Contestant::EnvoyHttp,
+        Contestant::LwHttp,
+        Contestant::Haproxy,
+        Contestant::EnvoyTcp,
+        Contestant::LwTcp,
+    ],
+    ratios: &[
+        (Contestant::LwHttp, Contestant::HaproxyHttp),
+        (Contestant::LwHttp, Contestant::EnvoyHttp),
+        (Contestant::LwTcp, Contestant::Haproxy),
+        (Contestant::LwTcp, Contestant::EnvoyTcp),
+    ],
+    remarks: "The target of lw_tcp_proxy is awake; every request and connection is counted as activity.\n",
+};
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// How often everything is measured; the table shows medians.
@@ -67,12 +118,13 @@ struct Memory {
     alone: u64,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
-    let contestants = chosen(&args.only);
-    let loads = chosen(&args.loads);
+pub(crate) fn run(contest: &Contest, args: &Args) -> Result<()> {
+    let contestants = chosen(contest.contestants, &args.only);
+    let loads = chosen(Load::value_variants(), &args.loads);
     packages::ensure_installed(packages::FOR_BENCH)?;
-    if contestants.contains(&Contestant::Goproxy) {
-        command::run(&mut command::cargo(["build", "--release", "-p", "goproxy", "-p", "forwarder"]))?;
+    let packages: BTreeSet<_> = contestants.iter().flat_map(|contestant| contestant.packages()).collect();
+    for package in packages {
+        command::run(&mut command::cargo(["build", "--release", "-p", package]))?;
     }
     let stop = Stop::on_signals()?;
     let mut field = Field::start(&contestants, &stop)?;
@@ -99,11 +151,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(idle) => Some(Memory { idle, alone: rss_alone(&mut field, args.seconds, &stop)? }),
         None => None,
     };
-    let measured = table::Measured { args, contestants: &contestants, loads: &loads, cells: &cells, memory };
+    let measured =
+        table::Measured { contest, args, contestants: &contestants, loads: &loads, cells: &cells, memory };
     let text = measured.markdown();
     println!("\n{text}");
     if args.only.is_empty() && args.loads.is_empty() && args.rounds >= ENOUGH_ROUNDS {
-        pages::write(&root().join("docs/BENCHMARKS.md"), "bench capture", &text)?;
+        pages::write(&root().join("docs/BENCHMARKS.md"), &format!("bench {}", contest.name), &text)?;
         println!("Written to docs/BENCHMARKS.md.");
     } else {
         println!("docs/BENCHMARKS.md is left alone: it takes everything, at least {ENOUGH_ROUNDS} rounds.");
@@ -112,9 +165,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// What was asked for, in the one order; everything if nothing was.
-fn chosen<T: ValueEnum + Copy + PartialEq>(asked: &[T]) -> Vec<T> {
-    let all = T::value_variants().iter().copied();
-    all.filter(|one| asked.is_empty() || asked.contains(one)).collect()
+fn chosen<T: Copy + PartialEq>(all: &[T], asked: &[T]) -> Vec<T> {
+    all.iter().copied().filter(|one| asked.is_empty() || asked.contains(one)).collect()
 }
 
 fn measure(field: &Field, runner: &Runner, load: Load, length: Duration, stop: &Stop) -> Result<Cell> {
