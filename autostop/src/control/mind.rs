@@ -251,3 +251,6 @@ impl Mind {
         self.step(now, id, event, deeds);
     }
 }
+
+#[cfg(test)]
+mod tests;
