@@ -236,3 +236,32 @@ fn a_plane_that_is_away_keeps_every_target_and_one_that_is_forgotten_none() {
     world.pass(120);
     assert_eq!(world.calls(), [call(Verb::Stop, "a")]);
 }
+
+#[test]
+fn without_a_delay_a_chain_comes_up_without_waiting_for_the_clock() {
+    let mut world = World::new(&["name = \"web\"\n[[depends]]\nrule = \"db\"", "name = \"db\""]);
+    world.wake("web");
+    assert_eq!(world.calls(), [call(Verb::Start, "db"), call(Verb::Start, "web")]);
+    assert_eq!(world.state("web"), State::Active);
+}
+
+#[test]
+fn a_rule_that_gets_a_schedule_follows_it_at_once() {
+    let mut world = World::new(&["name = \"a\""]);
+    let always = "[[schedule]]\nschedule_type = \"uptime\"\ntime_zone = \"UTC\"\nstart_time = \"00:00\"\nend_time = \"23:59\"";
+    world.take_up(&[&format!("name = \"a\"\n{always}")]);
+    assert_eq!(world.calls(), [call(Verb::Start, "a")]);
+}
+
+#[test]
+fn a_new_rule_knows_which_planes_are_away() {
+    let mut world = World::new(&["name = \"a\""]);
+    let deeds = world.mind.plane(world.now(), &Event::Away("other".into()));
+    world.carry_out(deeds);
+    world.take_up(&["name = \"a\"", "name = \"b\""]);
+    world.wake("b");
+    world.used.clear();
+    world.calls();
+    world.pass(600);
+    assert_eq!(world.calls(), [], "nobody knows whether it is used there");
+}
