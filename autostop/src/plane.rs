@@ -6,6 +6,7 @@ pub mod dial;
 pub mod gate;
 pub mod http;
 pub mod identity;
+pub mod kept;
 mod link;
 mod listeners;
 pub mod metrics;
@@ -26,6 +27,7 @@ mod worker;
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     thread,
     time::Duration,
@@ -59,6 +61,8 @@ pub struct Settings {
     pub control: String,
     /// Who this plane is; the same over restarts.
     pub plane_id: String,
+    /// Where the last plan is kept, if it is.
+    pub plan_file: Option<PathBuf>,
     /// Where HTTP comes in, whatever its number for port 80.
     pub http: Vec<SocketAddr>,
     /// Where HTTPS comes in, whatever its number for port 443.
@@ -169,6 +173,7 @@ impl Settings {
         Ok(Self {
             control: config.usage_tracking.to_string(),
             plane_id,
+            plan_file: Some(config.state_dir.join("plan")),
             http: config.http_listen.clone(),
             https: config.https_listen.clone(),
             tcp: Ipv6Addr::UNSPECIFIED.into(),
@@ -195,6 +200,9 @@ pub async fn serve(settings: Settings, drain: Drain) -> anyhow::Result<()> {
     tracing::info!(version = VERSION, plane = settings.plane_id, "START Wayside data plane");
     descriptors::raise_limit();
     let plane = Arc::new(Plane::new(drain.clone(), settings.left_after)?);
+    if let Some(plan) = settings.plan_file.as_deref().and_then(kept::load) {
+        plane.take_plan(plan);
+    }
     let readiness = Readiness::default();
     readiness.wait_for(link::PLAN);
     serve_admin(settings.admin, readiness.clone(), &plane, &drain)?;

@@ -152,6 +152,7 @@ pub struct Autostop {
     pub plane: Option<Daemon>,
     status_port: u16,
     usage_port: u16,
+    targets: usize,
 }
 
 impl Autostop {
@@ -186,7 +187,14 @@ impl Autostop {
             fs::write(folder.path().join(format!("rules.d/m{number}.toml")), rule).expect("a rule");
         }
         fs::write(folder.path().join("config.toml"), config).expect("a configuration");
-        let mut autostop = Self { folder, control: None, plane: None, status_port: 0, usage_port: 0 };
+        let mut autostop = Self {
+            folder,
+            control: None,
+            plane: None,
+            status_port: 0,
+            usage_port: 0,
+            targets: targets.len(),
+        };
         autostop.start_control();
         autostop.start_plane();
         autostop
@@ -217,11 +225,23 @@ impl Autostop {
         self.control = Some(daemon);
     }
 
-    /// Starts lw_tcp_proxy where it was.
+    /// Starts lw_tcp_proxy where it was, and waits until it has heard of lw_proxy.
     ///
     /// # Panics
     /// When it does not come up.
     pub fn start_plane(&mut self) {
+        self.start_plane_alone();
+        let plane = self.plane.as_ref().expect("it was just started");
+        plane.wait_for_line("Successfully connected to control plane");
+        let ports = || plane.lines().iter().filter(|line| line.contains("\"intake\":\"Tcp\"")).count();
+        wait_for("the ports of all targets", || (ports() >= self.targets).then_some(()));
+    }
+
+    /// Starts lw_tcp_proxy where it was, whether lw_proxy is there or not.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_plane_alone(&mut self) {
         let mut command = Command::new(binary("lw_tcp_proxy"));
         command.env_clear().arg("--config").arg(self.config());
         command.env("USAGE_TRACKING_PORT", self.usage_port.to_string());
@@ -231,7 +251,6 @@ impl Autostop {
             .env("ADMIN_ADDR", "127.0.0.1:0");
         let mut daemon = Daemon::watch("lw_tcp_proxy", command);
         daemon.announce("control plane");
-        daemon.wait_for_line("Successfully connected to control plane");
         self.plane = Some(daemon);
     }
 

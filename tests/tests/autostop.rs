@@ -83,6 +83,22 @@ fn who_only_knocks_wakes_nothing() {
     assert_eq!(machine.calls("start"), 1);
 }
 
+#[test]
+fn a_data_plane_that_starts_alone_listens_where_it_did_and_holds() {
+    let machine = Machine::new();
+    let mut autostop = Autostop::start(&[&machine], "idle_time = \"5m\"");
+    let port = autostop.port("m0");
+    drop(come(port, b"wake up"));
+    autostop.kill_control();
+    autostop.kill_plane();
+    autostop.start_plane_alone();
+    wait_for("the port to be back", || TcpStream::connect(("127.0.0.1", port)).ok());
+    let waiting = thread::spawn(move || come(port, b"is anybody there?"));
+    autostop.start_control();
+    drop(waiting.join().unwrap());
+    assert_eq!((autostop.port("m0"), machine.calls("start")), (port, 1));
+}
+
 /// Talks over one connection after another until told to end. A connection may break, or not come about, only
 /// when the data plane is killed meanwhile, which `plane` counts twice: before it, and once it is back. Returns how
 /// often it was answered.

@@ -70,6 +70,7 @@ impl Scene {
         let settings = Settings {
             control: serving.address.to_string(),
             plane_id: "plane-1".to_owned(),
+            plan_file: None,
             http: vec![http],
             https: vec![https],
             tcp: Ipv4Addr::LOCALHOST.into(),

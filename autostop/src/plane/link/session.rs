@@ -16,9 +16,10 @@ use crate::{
     plane::{
         Plane, Settings,
         gate::{Gate, Phase, Wanter},
+        kept,
     },
     wire::{
-        Activity, AttachRequest, AttachResponse, Fenced, Hello, Listening, Wake, attach_request,
+        self, Activity, AttachRequest, AttachResponse, Fenced, Hello, Listening, Wake, attach_request,
         attach_response, link_service_client::LinkServiceClient,
     },
 };
@@ -100,6 +101,7 @@ impl Session<'_> {
     async fn take(&self, message: AttachResponse, line: &mut Line) -> anyhow::Result<()> {
         match message.message {
             Some(attach_response::Message::Plan(plan)) => {
+                self.keep(&plan).await;
                 self.plane.take_plan(plan);
                 self.readiness.done(super::PLAN);
             }
@@ -125,6 +127,15 @@ impl Session<'_> {
         Ok(())
     }
 
+    async fn keep(&self, plan: &wire::Plan) {
+        let Some(path) = self.settings.plan_file.clone() else { return };
+        let plan = plan.clone();
+        let kept = tokio::task::spawn_blocking(move || kept::keep(&path, &plan)).await;
+        if let Ok(Err(error)) = kept {
+            tracing::warn!(%error, "the plan cannot be kept; without lw_proxy, the next start has none");
+        }
+    }
+
     async fn ask_for_wakes(&self, line: &mut Line) -> anyhow::Result<()> {
         for gate in self.plane.gates_planned() {
             self.ask_for_wake(&gate, line).await?;
@@ -148,7 +159,7 @@ impl Session<'_> {
 
     async fn tell_listening(
         &self,
-        listening: &mut tokio::sync::watch::Receiver<(u64, Vec<crate::wire::listening::Port>)>,
+        listening: &mut tokio::sync::watch::Receiver<(u64, Vec<wire::listening::Port>)>,
         line: &mut Line,
     ) -> anyhow::Result<()> {
         let (plan_revision, ports) = listening.borrow_and_update().clone();

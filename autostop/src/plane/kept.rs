@@ -1,0 +1,67 @@
+//! The last plan, kept on disk: a plane that starts while the control plane is away listens where it did, and holds
+//! whoever comes.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use prost::Message as _;
+
+use crate::wire::Plan;
+
+/// The plan that was kept last, if there is one that can be read.
+pub fn load(path: &Path) -> Option<Plan> {
+    let bytes = fs::read(path).ok()?;
+    match Plan::decode(bytes.as_slice()) {
+        // A file that a power cut left empty is no plan.
+        Ok(plan) => (plan.revision > 0).then_some(plan),
+        Err(error) => {
+            tracing::warn!(%error, "the kept plan cannot be read; the control plane tells it again");
+            None
+        }
+    }
+}
+
+/// Keeps a plan, for nobody else to read: there are keys in it.
+///
+/// # Errors
+/// When it cannot be written; the one before it is there still.
+pub fn keep(path: &Path, plan: &Plan) -> io::Result<()> {
+    let draft = path.with_extension("new");
+    // One that a crash left may be readable by others.
+    fs::remove_file(&draft).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    file.write_all(&plan.encode_to_vec())?;
+    file.sync_all()?;
+    fs::rename(&draft, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_is_kept_for_oneself_and_damage_is_no_plan() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan");
+        assert_eq!(load(&path), None);
+        for revision in 1..=2 {
+            let plan = Plan { revision, ..Plan::default() };
+            keep(&path, &plan).unwrap();
+            assert_eq!(load(&path), Some(plan));
+        }
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        for damage in [&b""[..], b"\xff\xff\xff"] {
+            fs::write(&path, damage).unwrap();
+            assert_eq!(load(&path), None);
+        }
+    }
+}
