@@ -334,5 +334,21 @@ fn lock(folder: &Path) -> Result<File, Error> {
     Err(Error::InUse(folder.display().to_string()))
 }
 
+/// What must hold of any file, for the fuzzers.
+pub(crate) fn attack(file: &[u8]) {
+    let whole = frame::read(file);
+    let length = file.len() as u64;
+    assert!(whole.good_bytes + whole.torn_bytes <= length.max(whole.good_bytes), "more than there is");
+    assert!(
+        whole.groups.iter().all(|group| group.at + (group.json.len() as u64) <= length),
+        "outside of the file"
+    );
+    if whole.damaged_at.is_none() {
+        let kept =
+            usize::try_from(whole.good_bytes).ok().and_then(|good| file.get(..good)).unwrap_or_default();
+        assert_eq!(frame::read(kept).groups, whole.groups, "without its torn tail it holds the same");
+    }
+}
+
 #[cfg(test)]
 mod tests;
