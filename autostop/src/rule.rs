@@ -24,7 +24,7 @@ use crate::{depends::Graph, machine::OnExternalChange, schedule::Schedules};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 #[error("{file}: {key}{}{message}", if .key.is_empty() { "" } else { ": " })]
 pub struct Problem {
-    /// The file, as it was named to [`check`].
+    /// The file, as it was named to [`check()`].
     pub file: String,
     /// The key, dotted; empty for the file as a whole.
     pub key: String,

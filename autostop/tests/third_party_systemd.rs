@@ -193,6 +193,7 @@ async fn a_systemd_that_goes_away_during_a_call_is_an_error_and_is_found_again()
     let call = provider.start(&hung, soon());
     let (error, ()) = tokio::join!(call, async {
         while !units.lock().unwrap().contains_key("hung") {
+            // Sleeps: between two looks.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         mock.close().await.unwrap();

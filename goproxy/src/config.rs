@@ -6,6 +6,7 @@ use common::{
     config::{Error, Secret, Setting, Settings},
     daemon::Configured,
 };
+use ring::rand;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 use crate::{
@@ -257,9 +258,13 @@ fn redactor(settings: &mut Settings) -> Option<Redactor> {
             None
         }
         Some(secret) => Some(Key::of(&secret)),
-        None => {
-            Key::random().map_err(|error| settings.refuse("redact_key", &format!("set one: {error}"))).ok()
-        }
+        None => match rand::generate(&rand::SystemRandom::new()) {
+            Ok(drawn) => Some(Key::new(&drawn.expose())),
+            Err(_) => {
+                settings.refuse("redact_key", "set one: the system gives no randomness to draw it");
+                None
+            }
+        },
     };
     Some(Redactor { key: key?, headers, fields, keep_unreadable }).filter(|_| enabled)
 }

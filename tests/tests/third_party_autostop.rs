@@ -20,6 +20,7 @@ const SERVICE: &str = r#"
 #include <string.h>
 #include <unistd.h>
 int main(void) {
+    // Sleeps: as a machine does before it is up.
     sleep(1);
     int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
     struct sockaddr_in all = { .sin_family = AF_INET, .sin_port = htons(8080) };

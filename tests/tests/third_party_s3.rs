@@ -25,7 +25,7 @@ fn moto() -> Program {
 
 fn make_bucket(moto: &Program) {
     let port = moto.address.port();
-    ureq::put(format!("http://127.0.0.1:{port}/captured")).send_empty().expect("the bucket is made");
+    ureq::put(format!("http://127.0.0.1:{port}/captured")).send_empty().unwrap();
 }
 
 /// The keys of the segments in the bucket.

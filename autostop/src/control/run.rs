@@ -1,5 +1,8 @@
 //! The one task that owns every machine: inputs in, what the machines order carried out.
 
+mod carry;
+mod planes;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -7,7 +10,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use common::{drain::Drain, quiet::Quiet};
+use common::drain::Drain;
 use jiff::Timestamp;
 use tokio::{
     select,
@@ -17,21 +20,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    call,
     link::Link,
     mind::{Deed, Mind},
-    probe::{self, Check},
     record::{Kept, Record},
 };
 use crate::{
     config::Ports,
-    idle::{Moment, Report},
+    idle::Moment,
     journal::Journal,
-    ledger,
     machine::{CallId, Event, Now, Order, Outcome, Refusal},
     provider::batch::Caller,
     rule::{RuleId, Rules},
-    wire::{self, attach_request, attach_response},
+    wire::{self, attach_request},
 };
 
 /// Inputs that are taken before the orders that follow from them are carried out: they share one sync.
@@ -303,259 +303,6 @@ impl Run {
         self.tell_plan();
         deeds
     }
-
-    async fn attached(&mut self, link: Link) -> Vec<Deed> {
-        let plane = Arc::clone(&link.plane);
-        // It has to be known after a crash as well: it may carry connections that nobody else knows of.
-        if !self.kept.planes.contains(&plane) && !self.keep(vec![Record::Plane(plane.to_string())]).await {
-            return Vec::new();
-        }
-        tracing::info!(plane = %plane, version = link.version, "data plane attached");
-        let (since, activity, deaf) = (Timestamp::now(), BTreeMap::new(), Vec::new());
-        let before = self.links.insert(Arc::clone(&plane), Linked { link, since, activity, deaf });
-        if let Some(before) = before {
-            before.link.cut.cancel();
-        }
-        let deeds = self.mind.plane(self.now(), &Event::Attached(Arc::clone(&plane)));
-        let now = self.now();
-        let plan = attach_response::Message::Plan(self.plan.clone());
-        let states = self.mind.rules().iter().filter_map(|rule| self.state_of(now, &rule.id));
-        for message in [plan].into_iter().chain(states.collect::<Vec<_>>()) {
-            self.send(&plane, message);
-        }
-        deeds
-    }
-
-    fn detached(&mut self, plane: &Arc<str>, id: u64) -> Vec<Deed> {
-        if self.links.get(plane).is_none_or(|linked| linked.link.id != id) {
-            return Vec::new();
-        }
-        tracing::warn!(plane = %plane, "data plane is away; its targets stay as they are until it is back");
-        self.links.remove(plane);
-        self.mind.plane(self.now(), &Event::Away(Arc::clone(plane)))
-    }
-
-    fn said(&mut self, now: Now, plane: &Arc<str>, message: attach_request::Message) -> Vec<Deed> {
-        match message {
-            attach_request::Message::Hello(_) => Vec::new(),
-            attach_request::Message::Wake(wake) => {
-                let who: Arc<str> = format!("{} ({})", wake.peer, words(&wake.protocol, &wake.detail)).into();
-                self.by_name(&wake.rule_id, |mind, rule| mind.hear(now, rule, Event::Wake(who)))
-            }
-            attach_request::Message::Fenced(told) => {
-                let report = Report {
-                    open_connections: told.open_connections,
-                    open_requests: told.open_requests,
-                    parked: told.parked,
-                    idle: Duration::from_millis(told.idle_ms),
-                };
-                let event = Event::Fenced(Arc::clone(plane), told.generation, report);
-                self.by_name(&told.rule_id, |mind, rule| mind.hear(now, rule, event))
-            }
-            attach_request::Message::Listening(told) => {
-                let deaf: Vec<_> = told.ports.into_iter().filter(|port| !port.error.is_empty()).collect();
-                for port in &deaf {
-                    tracing::warn!(plane = %plane, port = port.port, error = port.error, "port cannot be listened on");
-                }
-                if let Some(linked) = self.links.get_mut(plane) {
-                    linked.deaf = deaf;
-                }
-                Vec::new()
-            }
-            attach_request::Message::Activity(told) => {
-                let ids: Vec<_> = self.mind.rules().iter().map(|rule| rule.id.clone()).collect();
-                let mut by_name: BTreeMap<_, _> =
-                    told.targets.into_iter().map(|target| (target.rule_id.clone(), target)).collect();
-                let mut deeds = Vec::new();
-                let mut activity = BTreeMap::new();
-                for id in ids {
-                    let told = by_name.remove(id.as_str());
-                    let report = told.as_ref().map(|told| Report {
-                        open_connections: told.open_connections,
-                        open_requests: told.open_requests,
-                        parked: told.parked,
-                        idle: Duration::from_millis(told.idle_ms),
-                    });
-                    deeds.extend(self.mind.hear(now, &id, Event::Activity(Arc::clone(plane), report)));
-                    activity.extend(told.map(|told| (id, told)));
-                }
-                if let Some(linked) = self.links.get_mut(plane) {
-                    linked.activity = activity;
-                }
-                deeds
-            }
-        }
-    }
-
-    fn by_name(&mut self, told: &str, hear: impl FnOnce(&mut Mind, &RuleId) -> Vec<Deed>) -> Vec<Deed> {
-        // A plane may speak of a rule that was just removed.
-        let rule = self.mind.rules().iter().map(|rule| &rule.id).find(|id| id.as_str() == told).cloned();
-        rule.map_or_else(Vec::new, |rule| hear(&mut self.mind, &rule))
-    }
-
-    /// Makes what is to be durable so, all of it with one sync, then does the rest in order.
-    async fn carry_out(&mut self, deeds: Vec<Deed>) {
-        let mut records = Vec::new();
-        let mut changed = BTreeSet::new();
-        for (rule, order) in &deeds {
-            if let Order::Journal(change) = order {
-                records.push(Record::Change { rule: rule.clone(), change: change.clone() });
-                changed.insert(rule.clone());
-            }
-        }
-        for (rule, _) in &deeds {
-            let told = self.mind.machine(rule).map(|(machine, _)| machine.addresses()).unwrap_or_default();
-            let known = self.kept.rules.get(rule).map(|past| past.addresses.as_slice()).unwrap_or_default();
-            if told != known {
-                records.push(Record::Addresses { rule: rule.clone(), addresses: told.to_vec() });
-            }
-        }
-        records.dedup();
-        let kept = records.is_empty() || self.keep(records).await;
-        for (rule, order) in deeds {
-            match order {
-                Order::Journal(change) => {
-                    let why = change.why.to_string();
-                    let (from, to) = (name(change.from), name(change.to));
-                    tracing::info!(rule = %rule, from, to, why, dryRun = change.dry_run, "target is {to}");
-                }
-                // What was not made durable is not done; the machine finds out, as when an answer is lost.
-                _ if !kept && changed.contains(&rule) => {}
-                Order::Call { id, verb, within } => self.call(&rule, id, verb, within),
-                Order::Tell => self.tell_state(&rule),
-                Order::Probe(number) => self.probe(&rule, number),
-                Order::WakeDependencies | Order::Refuse(_) => {}
-            }
-        }
-        let mind = &self.mind;
-        self.probes.retain(|rule, (number, end)| {
-            let goes_on = mind.machine(rule).and_then(|(machine, _)| machine.probing()) == Some(*number);
-            if !goes_on {
-                end.cancel();
-            }
-            goes_on
-        });
-    }
-
-    fn call(&self, rule: &RuleId, id: CallId, verb: crate::machine::Verb, within: Duration) {
-        let Some(told) = self.mind.rules().get(rule) else { return };
-        let caller = self.callers.get(&told.provider).cloned();
-        let target = Arc::new(call::target(told));
-        let (rule, inputs, drain) = (rule.clone(), self.inputs.clone(), self.drain.clone());
-        tracing::debug!(rule = %rule, ?verb, "provider is called");
-        self.drain.spawn(async move {
-            let outcome = select! {
-                outcome = call::call(caller, target, verb, within) => outcome,
-                () = drain.started() => return,
-            };
-            if let Outcome::Failed(error) = &outcome {
-                tracing::warn!(rule = %rule, ?verb, error, "provider failed");
-            }
-            // The loop ends only with the daemon.
-            inputs.send(Input::Answer(rule, id, outcome)).await.ok();
-        });
-    }
-
-    fn probe(&mut self, rule: &RuleId, number: u64) {
-        let Some(told) = self.mind.rules().get(rule) else { return };
-        let addresses = self.mind.machine(rule).map(|(machine, _)| machine.addresses().to_vec());
-        let ready = probe::until_ready(Check::of(told), addresses.unwrap_or_default());
-        let (id, inputs, drain) = (rule.clone(), self.inputs.clone(), self.drain.clone());
-        let end = CancellationToken::new();
-        let ended = end.clone();
-        self.drain.spawn(async move {
-            select! {
-                () = ready => drop(inputs.send(Input::Ready(id, number)).await),
-                () = ended.cancelled() => {}
-                () = drain.started() => {}
-            }
-        });
-        if let Some((_, before)) = self.probes.insert(rule.clone(), (number, end)) {
-            before.cancel();
-        }
-    }
-
-    fn state_of(&self, now: Now, rule: &RuleId) -> Option<attach_response::Message> {
-        let (machine, _) = self.mind.machine(rule)?;
-        let typical = self.kept.rules.get(rule).and_then(|past| ledger::typical_wake(&past.changes));
-        Some(attach_response::Message::State(machine.target_state(rule.as_str(), now.steady, typical)))
-    }
-
-    fn tell_state(&mut self, rule: &RuleId) {
-        let Some(state) = self.state_of(self.now(), rule) else { return };
-        for plane in self.links.keys().cloned().collect::<Vec<_>>() {
-            self.send(&plane, state.clone());
-        }
-    }
-
-    fn tell_plan(&mut self) {
-        self.plan.revision += 1;
-        let plan = attach_response::Message::Plan(self.plan.clone());
-        let now = self.now();
-        let states: Vec<_> =
-            self.mind.rules().iter().filter_map(|rule| self.state_of(now, &rule.id)).collect();
-        for plane in self.links.keys().cloned().collect::<Vec<_>>() {
-            self.send(&plane, plan.clone());
-            states.iter().for_each(|state| self.send(&plane, state.clone()));
-        }
-    }
-
-    /// A plane that does not read is let go: it comes back, and is told everything again.
-    fn send(&mut self, plane: &Arc<str>, message: attach_response::Message) {
-        let Some(linked) = self.links.get(plane) else { return };
-        let told = wire::AttachResponse { message: Some(message) };
-        if linked.link.sender.try_send(Ok(told)).is_err() {
-            linked.link.cut.cancel();
-        }
-    }
-
-    /// Makes records durable. When the disk does not take them, nothing is changed and nobody acts on them.
-    async fn keep(&mut self, records: Vec<Record>) -> bool {
-        let Some(mut journal) = self.journal.take() else { return false };
-        let snapshot = (journal.bytes() > self.snapshot_bytes + ROTATE_BYTES).then(|| self.kept.records());
-        let told = records.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            if let Some(snapshot) = snapshot
-                && let Err(error) = journal.rotate(&snapshot)
-            {
-                tracing::warn!(%error, "journal cannot be written anew, the old one goes on");
-            }
-            let written = journal.append(&told);
-            (journal, written)
-        })
-        .await;
-        let Ok((journal, written)) = written else { return false };
-        if journal.bytes() < self.snapshot_bytes.saturating_add(ROTATE_BYTES) / 2 {
-            self.snapshot_bytes = journal.bytes();
-        }
-        self.journal = Some(journal);
-        match written {
-            Ok(()) => {
-                if self.trouble.take().is_some() {
-                    tracing::info!("journal is written again");
-                }
-                records.into_iter().for_each(|record| self.kept.add(record));
-                true
-            }
-            Err(error) => {
-                static QUIET: Quiet = Quiet::new(Duration::from_secs(30));
-                let error = format!("{:#}", anyhow::Error::from(error));
-                if let Some(suppressed) = QUIET.speak(std::time::Instant::now()) {
-                    tracing::error!(
-                        error,
-                        suppressed,
-                        "journal cannot be written; nothing is started or stopped"
-                    );
-                }
-                self.trouble = Some(error);
-                false
-            }
-        }
-    }
-}
-
-fn words(protocol: &str, detail: &str) -> String {
-    if detail.is_empty() { protocol.to_owned() } else { format!("{protocol} {detail}") }
 }
 
 /// The documented name of a state.

@@ -1,3 +1,5 @@
+//! Who waits for whom, over graphs drawn at random.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! When nobody knows, it is in use.
+
 use super::*;
 
 const STALE: Duration = Duration::from_secs(15);

@@ -1,3 +1,5 @@
+//! Seconds and savings, to the second, over days that are not 24 hours long.
+
 use proptest::prelude::*;
 
 use super::*;

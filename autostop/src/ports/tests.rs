@@ -1,3 +1,5 @@
+//! Ports stay where they are, whatever rules come and go.
+
 use proptest::prelude::*;
 
 use super::*;

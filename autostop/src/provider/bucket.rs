@@ -1,4 +1,4 @@
-//! Pure. A budget of calls: so many per minute, so many at once.
+//! A budget of calls: so many per minute, so many at once.
 
 use std::time::Duration;
 

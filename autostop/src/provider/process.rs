@@ -164,6 +164,7 @@ mod tests {
         let reader = tokio::task::spawn_blocking(|| std::fs::read(fifo));
         let opened = async {
             while !open.exists() {
+                // Sleeps: between two looks.
                 time::sleep(Duration::from_millis(5)).await;
             }
         };

@@ -1,3 +1,5 @@
+//! What is written in rules, and every problem that is told of them.
+
 use super::*;
 use crate::{machine::Pace, ports::Ports, wire};
 

@@ -1,3 +1,5 @@
+//! Windows across nights, days and daylight saving.
+
 use jiff::civil::{date, time};
 use proptest::prelude::*;
 

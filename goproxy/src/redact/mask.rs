@@ -3,7 +3,7 @@
 use std::{fmt, ops::Range};
 
 use common::config::Secret;
-use ring::{hmac, rand};
+use ring::hmac;
 
 /// A stretch of bytes that must not be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,13 +67,9 @@ impl Key {
         Self(hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes()))
     }
 
-    /// A key that nobody knows and that ends with the process.
-    ///
-    /// # Errors
-    /// When the system gives no randomness.
-    pub fn random() -> anyhow::Result<Self> {
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new());
-        Ok(Self(key.map_err(|_| anyhow::anyhow!("the system gives no randomness for a key"))?))
+    /// The key of these bytes, which should be drawn where nobody can guess them.
+    pub fn new(drawn: &[u8; 32]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, drawn))
     }
 }
 

@@ -103,7 +103,7 @@ fn credentials_in_heads_are_gone_and_the_rest_stays() {
 fn a_head_cut_short_and_trailers_and_interim_heads_hide_nothing() {
     let head = format!("POST / HTTP/1.1\r\nCookie: a={CANARY}");
     for length in 0..head.len() {
-        let (after, _) = redact(&head[..length], Framing::None, b"");
+        let (after, _) = redact(head.get(..length).unwrap(), Framing::None, b"");
         assert!(!after.contains("c4n4ry"), "{after}");
     }
     let mut told = exchange(message("GET / HTTP/1.1\r\n\r\n", Framing::Chunked, b"0\r\n"));
@@ -147,7 +147,7 @@ fn secrets_in_bodies_are_gone_in_every_form() {
         let after = String::from_utf8(after).unwrap();
         let canary = if body.contains(CANARY) { CANARY } else { "c4n4ry" };
         assert!(!after.contains(canary), "{after}");
-        assert!(media.contains("octet") || after.contains(&body[..body.len().min(2)]), "{after}");
+        assert!(media.contains("octet") || after.starts_with(body.chars().next().unwrap()), "{after}");
     }
 }
 

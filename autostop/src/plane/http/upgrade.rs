@@ -16,7 +16,7 @@ use hyper::{
     upgrade::{OnUpgrade, Upgraded},
 };
 use hyper_util::rt::TokioIo;
-use tokio::io::{self as tio, AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{self as bytes_io, AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Entry, answer::FLOOR, body::Downlink};
 use crate::plane::{
@@ -52,7 +52,7 @@ async fn both_ways(client: OnUpgrade, server: OnUpgrade, visit: &Visit) -> io::R
     let (client, server) = tokio::try_join!(client, server).map_err(io::Error::other)?;
     let mut client = TokioIo::new(client);
     let mut server = Counted { stream: TokioIo::new(server), visitor: visit.visitor_shared() };
-    tio::copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER).await?;
+    bytes_io::copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER).await?;
     Ok(())
 }
 

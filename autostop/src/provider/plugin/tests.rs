@@ -58,6 +58,7 @@ async fn status_after_restart(plugin: &Plugin) -> Status {
             Err(error) => assert_eq!(error.fault, Fault::Unreachable),
         }
         assert!(Instant::now() < deadline);
+        // Sleeps: between two looks.
         time::sleep(POLL).await;
     }
 }
@@ -77,6 +78,7 @@ async fn wait_for(path: &std::path::Path) {
     let deadline = soon();
     while !path.exists() {
         assert!(Instant::now() < deadline, "{} was not made", path.display());
+        // Sleeps: between two looks.
         time::sleep(POLL).await;
     }
 }
