@@ -47,7 +47,7 @@ pub fn find(raw: &[u8], framing: Framing, kind: &Kind, redactor: &Redactor, spot
     }
     let pieces = match framing {
         Framing::Chunked => chunked::content_ranges(raw),
-        _ => Vec::from([0..raw.len()]),
+        _ => std::iter::once(0..raw.len()).collect(),
     };
     let mut found = Vec::new();
     match pieces.as_slice() {
