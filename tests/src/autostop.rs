@@ -281,6 +281,14 @@ impl Autostop {
         told["response"].clone()
     }
 
+    /// Where HTTP is taken.
+    ///
+    /// # Panics
+    /// When lw_tcp_proxy does not run.
+    pub fn http_port(&self) -> u16 {
+        self.plane.as_ref().expect("it runs").port("Http { tls: false", "addr")
+    }
+
     /// The port that leads to a rule's machine.
     ///
     /// # Panics

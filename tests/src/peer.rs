@@ -49,6 +49,14 @@ pub fn serve(serve: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> Socke
 /// # Panics
 /// When there is no free port.
 pub fn http_service(body: &'static [u8]) -> SocketAddr {
+    http_service_of("text/plain", body)
+}
+
+/// The same, of this type.
+///
+/// # Panics
+/// When there is no free port.
+pub fn http_service_of(media: &'static str, body: &'static [u8]) -> SocketAddr {
     serve(move |mut stream| {
         stream.set_nodelay(true).ok();
         let mut seen = Vec::new();
@@ -58,7 +66,7 @@ pub fn http_service(body: &'static [u8]) -> SocketAddr {
             while let Some(end) = seen.windows(4).position(|window| window == b"\r\n\r\n") {
                 seen.drain(..end + 4);
                 let head = format!(
-                    "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
+                    "HTTP/1.1 200 OK\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n",
                     body.len()
                 );
                 if stream.write_all(&[head.as_bytes(), body].concat()).is_err() {
