@@ -15,6 +15,7 @@ pub mod pattern;
 pub mod plan;
 mod probe;
 pub mod proxied;
+pub mod ready;
 pub mod route;
 mod tcp;
 mod tell;

@@ -1,15 +1,19 @@
-//! Whether a target that runs is ready: its health check, or its first port.
+//! Whether a target that was started is ready: its health check, or its first port.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::{self, Instant},
-};
+use tokio::time::{self, Instant};
 
-use crate::rule::{Health, HealthProtocol, Rule};
+use crate::{
+    plane::{
+        dial::Place,
+        plan::{Health, Preset},
+        ready::{Check, is_ready},
+    },
+    ports::Ports,
+    rule::Rule,
+    wire,
+};
 
 /// Between two tries in the first seconds; a wake takes no longer than it has to.
 const SHORT: Duration = Duration::from_millis(50);
@@ -17,162 +21,94 @@ const SHORT: Duration = Duration::from_millis(50);
 const SHORT_FOR: Duration = Duration::from_secs(5);
 /// Between two tries after that.
 const LONG: Duration = Duration::from_millis(500);
-/// How long a port may take to accept a connection.
-const CONNECT: Duration = Duration::from_secs(2);
-/// More of an answer than its status line is not read.
-const LINE_BYTES: usize = 512;
 
-/// How to ask the targets of a rule.
-#[derive(Clone, Debug)]
-pub enum Check {
-    /// A connection to this port is enough.
-    Port(u16),
-    /// The configured check.
-    Health(Health),
-    /// There is no port: what runs is ready.
-    Nothing,
-}
-
-impl Check {
-    /// As the rule says.
-    pub fn of(rule: &Rule) -> Self {
-        let port = rule.tcp.first().map(|tcp| tcp.target_port);
-        let port = port.or_else(|| rule.http.first().map(|route| route.target_port));
-        match (&rule.health, port) {
-            (Some(health), _) => Self::Health(health.clone()),
-            (None, Some(port)) => Self::Port(port),
-            (None, None) => Self::Nothing,
-        }
-    }
+/// How to ask the targets of a rule; `None` when there is nothing to ask: then what runs is ready.
+pub fn check(rule: &Rule) -> Option<Check> {
+    let health = rule.target(&Ports::default()).health.as_ref().and_then(Health::read);
+    let tcp = rule.tcp.first().map(|tcp| (tcp.target_port, wire::Preset::from(tcp.preset).into()));
+    let http = rule.http.first().map(|route| (route.target_port, Preset::Tcp));
+    let asked = health.as_ref().map(|health| (health.port, Preset::Tcp));
+    let (port, preset) = tcp.or(http).or(asked)?;
+    Some(Check { port, preset, health })
 }
 
 /// Returns once one of the addresses is ready.
-pub async fn until_ready(check: Check, addresses: Vec<String>) {
+pub async fn until_ready(check: Option<Check>, addresses: Vec<String>) {
+    let Some(check) = check else { return };
+    let places: Vec<_> = addresses.iter().filter_map(|address| Place::parse(address)).collect();
     let begun = Instant::now();
-    while !is_ready(&check, &addresses).await {
+    loop {
+        for place in &places {
+            if is_ready(place, &check).await {
+                return;
+            }
+        }
         time::sleep(if begun.elapsed() < SHORT_FOR { SHORT } else { LONG }).await;
     }
 }
 
-async fn is_ready(check: &Check, addresses: &[String]) -> bool {
-    if matches!(check, Check::Nothing) {
-        return true;
-    }
-    for address in addresses {
-        if try_one(check, address).await.is_ok() {
-            return true;
-        }
-    }
-    false
-}
-
-async fn try_one(check: &Check, address: &str) -> anyhow::Result<()> {
-    match check {
-        Check::Nothing => Ok(()),
-        Check::Port(port) => connect(address, *port, CONNECT).await.map(drop),
-        Check::Health(health) => {
-            let asked = async {
-                let stream = connect(address, health.port, health.timeout).await?;
-                match health.protocol {
-                    HealthProtocol::Tcp => Ok(()),
-                    HealthProtocol::Http => ask(stream, address, health).await,
-                    // Who answers a handshake is up; what it says behind it is for the rule's clients.
-                    HealthProtocol::Https => greet(stream).await,
-                }
-            };
-            time::timeout(health.timeout, asked).await.context("it takes too long")?
-        }
-    }
-}
-
-async fn connect(address: &str, port: u16, patience: Duration) -> anyhow::Result<TcpStream> {
-    let stream = match address.parse::<std::net::SocketAddr>() {
-        Ok(address) => time::timeout(patience, TcpStream::connect(address)).await,
-        Err(_) => match address.rsplit_once(':').filter(|(host, _)| !host.contains(':')) {
-            Some((host, own)) => time::timeout(patience, TcpStream::connect((host, own.parse()?))).await,
-            None => {
-                time::timeout(patience, TcpStream::connect((address.trim_matches(['[', ']']), port))).await
-            }
-        },
-    };
-    Ok(stream.context("no connection in time")??)
-}
-
-async fn ask(mut stream: TcpStream, host: &str, health: &Health) -> anyhow::Result<()> {
-    let path = if health.path.is_empty() { "/" } else { &health.path };
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: wayside-health\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut line = Vec::new();
-    while !line.contains(&b'\n') && line.len() < LINE_BYTES {
-        ensure!(stream.read_buf(&mut line).await? > 0, "no answer");
-    }
-    let status = status(&line).context("no HTTP")?;
-    ensure!(health.status.contains(&status), "the answer is {status}");
-    Ok(())
-}
-
-fn status(line: &[u8]) -> Option<u16> {
-    let text = std::str::from_utf8(line.strip_prefix(b"HTTP/1.")?.get(2..5)?).ok()?;
-    text.parse().ok()
-}
-
-/// Sends what begins a TLS handshake, and takes any record of TLS for an answer: an alert is one.
-async fn greet(mut stream: TcpStream) -> anyhow::Result<()> {
-    // A ClientHello of TLS 1.2 with one suite and no extensions: servers refuse it in their own words.
-    let mut hello = vec![0x16, 3, 1, 0, 45, 1, 0, 0, 41, 3, 3];
-    hello.extend((0..32).map(|_| fastrand::u8(..)));
-    hello.extend([0, 0, 2, 0xc0, 0x2f, 1, 0]);
-    stream.write_all(&hello).await?;
-    let mut kind = [0];
-    stream.read_exact(&mut kind).await?;
-    if !matches!(kind[0], 0x15 | 0x16) {
-        bail!("no TLS");
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
 
     use super::*;
+    use crate::rule::{Surroundings, check as check_rules, parse};
 
-    fn health(port: u16) -> Check {
-        Check::Health(Health {
-            protocol: HealthProtocol::Http,
-            port,
-            path: "/healthz".to_owned(),
-            timeout: Duration::from_secs(5),
-            status: 200..=299,
-        })
+    fn check_of(text: &str) -> Option<Check> {
+        let around = Surroundings { providers: vec!["lab".to_owned()], tcp_ports: 56000..=56999 };
+        let text = format!("name = \"a\"\nprovider = \"lab\"\nfilter.vm_ids = [\"a\"]\n{text}");
+        let rules = check_rules(&[("a".to_owned(), parse("a", &text).unwrap())], &around).unwrap();
+        rules.iter().next().and_then(check)
+    }
+
+    fn here() -> Vec<String> {
+        vec!["127.0.0.1".to_owned()]
     }
 
     #[tokio::test]
-    async fn ready_is_who_answers_as_the_rule_wants_it() {
+    async fn ready_is_whose_health_check_is_good() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
+        let check = check_of(&format!(
+            "[[tcp.forward_rule]]\nport = {port}\n[http.health]\nprotocol = \"http\"\nport = {port}\npath = \"/healthz\"\nstatus_code_from = 200\nstatus_code_to = 299\n"
+        ));
         let serve = async {
             for answer in ["HTTP/1.1 503 Not yet\r\n\r\n", "SSH-2.0-x\r\n", "HTTP/1.1 204 Fine\r\n\r\n"] {
+                // The first connection only looks whether the port is open.
+                drop(listener.accept().await.unwrap());
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut asked = [0; 1024];
                 let length = stream.read(&mut asked).await.unwrap();
-                assert!(asked[..length].starts_with(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1"));
+                assert!(asked[..length].starts_with(b"GET /healthz HTTP/1.1\r\n"));
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         };
-        tokio::join!(serve, until_ready(health(port), vec!["127.0.0.1".to_owned()]));
+        tokio::join!(serve, until_ready(check, here()));
     }
 
     #[tokio::test]
-    async fn an_address_may_bring_a_port_of_its_own() {
+    async fn a_database_is_ready_once_it_takes_sessions() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        assert!(try_one(&Check::Port(1), &address.to_string()).await.is_ok());
-        assert!(try_one(&Check::Port(1), &format!("localhost:{}", address.port())).await.is_ok());
-        assert!(try_one(&Check::Port(address.port()), "127.0.0.1").await.is_ok());
-        assert!(try_one(&Check::Port(1), "127.0.0.1").await.is_err());
-        until_ready(Check::Nothing, Vec::new()).await;
+        let port = listener.local_addr().unwrap().port();
+        let check = check_of(&format!("[[tcp.forward_rule]]\nport = {port}\nprotocol = \"postgres\"\n"));
+        let serve = async {
+            let starting: &[u8] = b"E\0\0\0\x20SFATAL\0VFATAL\0C57P03\0Mstarting\0\0";
+            for answer in [starting, b"", b"R\0\0\0\x08\0\0\0\0"] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = [0; 1024];
+                let length = stream.read(&mut asked).await.unwrap();
+                assert_eq!(asked[3], u8::try_from(length).unwrap(), "its length is that of what came");
+                stream.write_all(answer).await.unwrap();
+            }
+        };
+        tokio::join!(serve, until_ready(check, here()));
+    }
+
+    #[tokio::test]
+    async fn what_has_no_port_is_ready_when_it_runs() {
+        until_ready(None, Vec::new()).await;
     }
 }

@@ -30,6 +30,18 @@ pub fn answer(said: &[u8]) -> Answer {
     }
 }
 
+/// What a client says that only wants to hear whether sessions are taken: a StartupMessage of protocol 3.0.
+pub fn greeting() -> Vec<u8> {
+    let parameters = b"user\0autostop\0database\0postgres\0\0";
+    let length = u32::try_from(parameters.len() + 8).unwrap_or_default();
+    [&length.to_be_bytes()[..], &0x0003_0000_u32.to_be_bytes(), parameters].concat()
+}
+
+/// Whether a server that was greeted so says that it takes none yet.
+pub fn is_starting_up(said: &[u8]) -> bool {
+    said.first() == Some(&b'E') && memchr::memmem::find(said, b"C57P03\0").is_some()
+}
+
 /// A fatal ErrorResponse.
 pub fn error(notice: &Notice) -> Vec<u8> {
     let message = format!("autostop: {}", notice.sentence());

@@ -76,7 +76,7 @@ pub(super) async fn park(
             Standing::Through => return say_all(client, &mut unsaid).await,
             Standing::Failed => return Outcome::Refused(notice(target)),
             Standing::Closed => return Outcome::Closed,
-            Standing::Wait => probe::begin(target, port.target_port, drain),
+            Standing::Wait => probe::begin(target, port.target_port, port.preset, drain),
         }
         let speaks = port.preset == Preset::Ssh && wants && may_wake;
         select! {

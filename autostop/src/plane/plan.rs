@@ -120,6 +120,18 @@ pub enum Preset {
     Mysql,
 }
 
+impl From<wire::Preset> for Preset {
+    fn from(told: wire::Preset) -> Self {
+        match told {
+            wire::Preset::Ssh => Self::Ssh,
+            wire::Preset::Rdp => Self::Rdp,
+            wire::Preset::Postgres => Self::Postgres,
+            wire::Preset::Mysql => Self::Mysql,
+            wire::Preset::Tcp | wire::Preset::Unspecified => Self::Tcp,
+        }
+    }
+}
+
 impl Preset {
     /// Its name, as it is told to people.
     pub fn name(self) -> &'static str {
@@ -191,13 +203,7 @@ impl Plan {
                 .push(format!("port {} to {} of {} is no port", told.port, told.target_port, target.name));
             return;
         };
-        let preset = match told.preset() {
-            wire::Preset::Ssh => Preset::Ssh,
-            wire::Preset::Rdp => Preset::Rdp,
-            wire::Preset::Postgres => Preset::Postgres,
-            wire::Preset::Mysql => Preset::Mysql,
-            wire::Preset::Tcp | wire::Preset::Unspecified => Preset::Tcp,
-        };
+        let preset = told.preset().into();
         let behind = Port {
             target: Arc::clone(target),
             target_port,
@@ -240,7 +246,7 @@ fn target(told: &wire::Target, gate: Arc<Gate>, problems: &mut Vec<String>) -> T
     Target {
         name: told.name.clone(),
         gate,
-        health: told.health.as_ref().and_then(health),
+        health: told.health.as_ref().and_then(Health::read),
         hide_progress_page: told.hide_progress_page,
         hold: Hold {
             patience: millis(told.hold_ms),
@@ -259,21 +265,24 @@ fn target(told: &wire::Target, gate: Arc<Gate>, problems: &mut Vec<String>) -> T
     }
 }
 
-fn health(told: &wire::HealthCheck) -> Option<Health> {
-    let is_http = matches!(told.protocol.as_str(), "http" | "https");
-    let path = if told.path.starts_with('/') { told.path.clone() } else { format!("/{}", told.path) };
-    let status = |told: u32| u16::try_from(told).unwrap_or(u16::MAX);
-    Some(Health {
-        port: port(told.port)?,
-        tls: told.protocol == "https",
-        path: is_http.then_some(path),
-        timeout: millis(told.timeout_ms).unwrap_or(HEALTH_TIMEOUT),
-        good: match (told.status_code_from, told.status_code_to) {
-            (0, 0) => 200..=399,
-            (from, 0) => status(from)..=status(from),
-            (from, to) => status(from)..=status(to),
-        },
-    })
+impl Health {
+    /// As it is told; `None` when it names no port.
+    pub fn read(told: &wire::HealthCheck) -> Option<Self> {
+        let is_http = matches!(told.protocol.as_str(), "http" | "https");
+        let path = if told.path.starts_with('/') { told.path.clone() } else { format!("/{}", told.path) };
+        let status = |told: u32| u16::try_from(told).unwrap_or(u16::MAX);
+        Some(Self {
+            port: port(told.port)?,
+            tls: told.protocol == "https",
+            path: is_http.then_some(path),
+            timeout: millis(told.timeout_ms).unwrap_or(HEALTH_TIMEOUT),
+            good: match (told.status_code_from, told.status_code_to) {
+                (0, 0) => 200..=399,
+                (from, 0) => status(from)..=status(from),
+                (from, to) => status(from)..=status(to),
+            },
+        })
+    }
 }
 
 fn route(told: &wire::HttpRoute, target: &Arc<Target>) -> Option<Route> {

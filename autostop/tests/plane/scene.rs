@@ -1,7 +1,7 @@
 //! A plane between a scripted control plane and the test's own clients and servers.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
@@ -35,9 +35,10 @@ pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let base = u16::try_from(std::process::id() % 10_000).unwrap();
+        // Tests that run at once are processes with neighboring numbers: each begins well apart.
+        let base = u16::try_from(std::process::id().wrapping_mul(41) % 12_000).unwrap();
         let port = 20_000 + (base + step) % 12_000;
-        if std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok() {
             return port;
         }
     }

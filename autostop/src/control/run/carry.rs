@@ -8,12 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Input, ROTATE_BYTES, Run, name};
 use crate::{
-    control::{
-        call,
-        mind::Deed,
-        probe::{self, Check},
-        record::Record,
-    },
+    control::{call, mind::Deed, probe, record::Record},
     machine::{CallId, Order, Outcome, Verb},
     rule::RuleId,
 };
@@ -85,7 +80,7 @@ impl Run {
     pub(super) fn probe(&mut self, rule: &RuleId, number: u64) {
         let Some(told) = self.mind.rules().get(rule) else { return };
         let addresses = self.mind.machine(rule).map(|(machine, _)| machine.addresses().to_vec());
-        let ready = probe::until_ready(Check::of(told), addresses.unwrap_or_default());
+        let ready = probe::until_ready(probe::check(told), addresses.unwrap_or_default());
         let (id, inputs, drain) = (rule.clone(), self.inputs.clone(), self.drain.clone());
         let end = CancellationToken::new();
         let ended = end.clone();

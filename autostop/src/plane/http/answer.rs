@@ -10,7 +10,7 @@ use super::{Entry, body::Downlink, forward, page};
 use crate::plane::{
     activity::Floor,
     gate::{Full, Phase, Standing, Visit, Wanter},
-    plan::Target,
+    plan::{Preset, Target},
     probe,
     route::{Action, Nothing, Route},
     visitor::{Kind, Visitor},
@@ -143,7 +143,7 @@ async fn lead(request: Request<Incoming>, entry: &Arc<Entry>, arrived: Instant) 
                 if may_wake {
                     target.gate.want_for(LOOKING, wanter);
                 }
-                probe::begin(&target, route.target_port, &entry.plane.drain);
+                probe::begin(&target, route.target_port, Preset::Tcp, &entry.plane.drain);
                 return page::progress(&target, path);
             }
             Standing::Wait => {}

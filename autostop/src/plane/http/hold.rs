@@ -8,6 +8,7 @@ use tokio::{select, time};
 use super::answer::Case;
 use crate::plane::{
     gate::{Standing, Visit},
+    plan::Preset,
     probe,
 };
 
@@ -34,7 +35,7 @@ pub(super) async fn hold(case: &Case, visit: &mut Visit, drain: &Drain) -> Held 
         match visit.look() {
             Standing::Through => return Held::Through,
             Standing::Failed | Standing::Closed => return Held::InVain,
-            Standing::Wait => probe::begin(target, case.route.target_port, drain),
+            Standing::Wait => probe::begin(target, case.route.target_port, Preset::Tcp, drain),
         }
         let late = async {
             match deadline {

@@ -11,7 +11,7 @@ use crate::{
     plane::{
         gate::{Phase, Wanter},
         park,
-        plan::{Plan, Target},
+        plan::{Plan, Preset, Target},
         probe,
     },
 };
@@ -197,7 +197,7 @@ fn status(query: &str, host: &str, plan: &Plan, entry: &Entry) -> Response<Downl
         let detail = format!("progress page of {host}{path}").chars().take(120).collect();
         target.gate.want_for(LOOKING, Wanter { peer: entry.peer, protocol: "http", detail });
     }
-    probe::begin(target, port, &entry.plane.drain);
+    probe::begin(target, port, Preset::Tcp, &entry.plane.drain);
     let failure = match state.phase {
         Phase::Failed => Some(park::notice(target).sentence()),
         Phase::Closed => Some(format!("{} is switched off", target.name)),
