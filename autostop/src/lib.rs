@@ -1,6 +1,7 @@
 //! Puts idle machines to sleep and wakes them when someone connects: `lw_proxy`, the control plane, and
 //! `lw_tcp_proxy`, the data plane.
 
+pub mod command;
 pub mod config;
 pub mod control;
 pub mod depends;

@@ -39,7 +39,12 @@ struct Confirm {
     in_use: bool,
     /// Who depends on it and is not down: id, name, state.
     dependants: Vec<(String, String, &'static str)>,
+    /// How many more of these there are.
+    more: usize,
 }
+
+/// Dependants that are named.
+const MOST_NAMED: usize = 20;
 
 /// What the rule's page says of a deed that was done.
 pub(super) fn told(done: &str) -> &'static str {
@@ -105,11 +110,20 @@ async fn cool_down(web: &Web, id: &RuleId, told: &Told) -> anyhow::Result<Respon
     });
     let Some((dependants, rule, now)) = seen.await? else { return Ok(web.no_such_rule()) };
     let confirm = |in_use: bool| {
-        let named = dependants.iter().map(|(id, dependant)| {
+        let named = dependants.iter().take(MOST_NAMED).map(|(id, dependant)| {
             (id.to_string(), shown(&dependant.name), super::look::of(&dependant.state).word)
         });
         let (frame, rule) = (web.frame("rule"), Line::of(&rule, now, None));
-        page(StatusCode::CONFLICT, &Confirm { frame, rule, in_use, dependants: named.collect() })
+        page(
+            StatusCode::CONFLICT,
+            &Confirm {
+                frame,
+                rule,
+                in_use,
+                more: dependants.len().saturating_sub(MOST_NAMED),
+                dependants: named.collect(),
+            },
+        )
     };
     if !dependants.is_empty() && !force && !propagate {
         return Ok(confirm(rule.open > 0 || rule.parked > 0));

@@ -27,19 +27,22 @@ pub(super) struct When {
     pub(super) whole: String,
     /// `3 min 2 s ago`, `in 5 min`, `just now`.
     pub(super) told: String,
+    /// How far it is away: `3 min`.
+    pub(super) span: String,
 }
 
 /// An instant as seen from now.
 pub(super) fn when(at: Timestamp, now: Timestamp) -> When {
-    let past = now.duration_since(at);
+    let past = now.duration_since(at).as_secs();
+    let away = past.unsigned_abs();
     // Of minutes and more the seconds are noise, and would make every page change all the time.
-    let coarse = |seconds: u64| if seconds < 60 { span(seconds) } else { span(seconds / 60 * 60) };
-    let told = match past.as_secs() {
+    let span = span(if away < 60 { away } else { away / 60 * 60 });
+    let told = match past {
         0 => "just now".to_owned(),
-        seconds @ 1.. => format!("{} ago", coarse(seconds.unsigned_abs())),
-        seconds => format!("in {}", coarse(seconds.unsigned_abs())),
+        1.. => format!("{span} ago"),
+        _ => format!("in {span}"),
     };
-    When { exact: at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(), whole: at.to_string(), told }
+    When { exact: at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(), whole: at.to_string(), told, span }
 }
 
 /// A size: `812 B`, `1.2 KiB`, `34 MiB`.
@@ -106,7 +109,7 @@ mod tests {
         let check = |at: &str, told: &str| assert_eq!(when(at.parse().unwrap(), now).told, told);
         check("2026-11-20T04:00:00Z", "just now");
         check("2026-11-20T03:59:58Z", "2 s ago");
-        check("2026-11-20T03:57:28Z", "3 min ago");
+        check("2026-11-20T03:57:28Z", "2 min ago");
         check("2026-11-20T04:10:01Z", "in 10 min");
         check("2026-11-19T03:00:00Z", "1 d 1 h ago");
         let told = when("2026-11-20T03:59:58Z".parse().unwrap(), now);

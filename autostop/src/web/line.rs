@@ -66,7 +66,8 @@ impl Line {
             provider: shown(&rule.provider),
             look: look::of(&rule.state),
             since: rule.since.map(|since| when(since, now)),
-            why: shown(&rule.why),
+            // That what was begun is done says nothing beside the state.
+            why: Some(&rule.why).filter(|why| *why != "done").map(|why| shown(why)).unwrap_or_default(),
             awake: rule.kept_awake_by.as_deref().map(shown).unwrap_or_default(),
             error: rule.error.as_deref().map(|error| (shown(error), advice(error))),
             open: rule.open,
