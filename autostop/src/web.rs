@@ -14,6 +14,7 @@ mod figures;
 mod line;
 mod look;
 mod metrics;
+mod order;
 mod planes;
 mod rule;
 mod savings;

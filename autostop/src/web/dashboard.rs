@@ -14,7 +14,7 @@ use super::{
     figures,
     line::{self, Line},
     look::{LOOKS, Look},
-    shown,
+    order, shown,
 };
 use crate::control::view::{self, Overview};
 
@@ -52,7 +52,8 @@ pub(super) struct Wanted {
 
 /// The page with these rules.
 async fn answer(web: &Web, wanted: Wanted) -> anyhow::Result<Response> {
-    let seen = web.control.look(view::overview).await?;
+    let mut seen = web.control.look(view::overview).await?;
+    seen.rules.sort_by_cached_key(|rule| order::key(&rule.name));
     let month = web.books.month(&web.control).await?;
     let state = LOOKS.iter().find(|look| look.state == wanted.state).map_or("", |look| look.state);
     let states = LOOKS.iter().map(|look| {

@@ -13,8 +13,8 @@ use crate::{
     ledger::Savings,
 };
 
-/// Holders that a page names.
-const MOST_HOLDERS: usize = 50;
+/// Holders, and rules around a rule, that a page names.
+const MOST_NAMED: usize = 50;
 
 /// One rule.
 pub(super) struct Line {
@@ -72,7 +72,7 @@ impl Line {
             error: rule.error.as_deref().map(|error| (shown(error), advice(error))),
             open: rule.open,
             parked: rule.parked,
-            holders: rule.holders.iter().take(MOST_HOLDERS).map(holding).collect(),
+            holders: rule.holders.iter().take(MOST_NAMED).map(holding).collect(),
             addresses: rule.addresses.iter().take(20).map(|address| shown(address)).collect(),
             domains: rule.domains.iter().map(|domain| shown(domain)).collect(),
             ports: rule.connect.clone(),
@@ -85,8 +85,8 @@ impl Line {
             },
             schedule_changes: rule.schedule_changes.map(|at| when(at, now)),
             dry_run: rule.dry_run,
-            depends: rule.depends.clone(),
-            needed_by: rule.needed_by.clone(),
+            depends: rule.depends.iter().take(MOST_NAMED).cloned().collect(),
+            needed_by: rule.needed_by.iter().take(MOST_NAMED).cloned().collect(),
             saved: saved.map(told).unwrap_or_default(),
         }
     }

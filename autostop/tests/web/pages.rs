@@ -143,6 +143,11 @@ fn savings_are_drawn_and_told() {
     }
     let history = scene.get("/dashboard/rules/box").text;
     assert_eq!(history.matches("<td class=\"from\">").count(), 3);
+    // What it was when the time began counts, although it became so before.
+    let from = (now - SignedDuration::from_hours(3)).to_string();
+    let part = scene.get(&format!("/dashboard/savings?from={from}")).text;
+    let told = "Running all the time would have taken 7.50; it took 0.00, which is 7.50 less.";
+    assert!(part.contains(told), "{part}");
     let none = scene.get("/dashboard/savings?from=2020-01-01&to=2020-02-01").text;
     assert!(none.contains("Nothing is known of this time"), "{none}");
 }

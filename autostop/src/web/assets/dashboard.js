@@ -35,7 +35,8 @@ function sameAttributes(from, to) {
   }
 }
 
-// Makes the children of one element like those of another, and touches only what differs.
+// Makes the children of one element like those of another, and touches only what differs. What has another id is
+// another thing: a button never turns into its opposite under somebody's finger.
 function become(from, to) {
   const byId = new Map();
   for (const child of from.children) if (child.id) byId.set(child.id, child);
@@ -65,12 +66,24 @@ function become(from, to) {
   }
 }
 
+// A button that is gone takes the focus along: it goes to what is nearest and stays.
+function keepFocus(held, places) {
+  if (!held || held.isConnected) return;
+  for (const place of places) {
+    const near = document.getElementById(place)?.querySelector("a, button, summary");
+    if (near) return near.focus({ preventScroll: true });
+  }
+}
+
 function take(page) {
   const before = states(document);
+  const held = document.activeElement;
+  const places = [held?.closest("[data-state]")?.id, held?.closest("[data-live]")?.id];
   for (const wanted of page.querySelectorAll("[data-live]")) {
     const here = document.getElementById(wanted.id);
     if (here && !here.isEqualNode(wanted)) become(here, wanted);
   }
+  keepFocus(held, places);
   const news = [];
   for (const [id, [name, state]] of states(document)) {
     if (!before.has(id) || before.get(id)[1] === state) continue;
