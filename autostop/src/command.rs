@@ -22,7 +22,8 @@ pub fn rules(daemon: &Daemon, as_json: bool, out: &mut dyn Write) -> anyhow::Res
         return print(&rules, out);
     }
     let rules = rules.as_array().context("understand the answer")?;
-    let mut rows = vec![["NAME", "STATE", "SINCE", "CLIENTS COME TO", "WHY"].map(str::to_owned).to_vec()];
+    let mut rows =
+        vec![["NAME", "STATE", "SINCE (UTC)", "CLIENTS COME TO", "WHY"].map(str::to_owned).to_vec()];
     for rule in rules {
         let text = |key: &str| rule.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let list = |key: &str| rule.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
