@@ -3,6 +3,7 @@
 
 #[doc(hidden)]
 pub mod attack;
+pub mod command;
 pub mod config;
 pub mod control;
 pub mod depends;

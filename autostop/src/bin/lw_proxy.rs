@@ -2,13 +2,16 @@
 
 use std::process::ExitCode;
 
-use autostop::{LW_PROXY, config, control};
+use autostop::{LW_PROXY, command::line, config, control};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let matches = config::command(&LW_PROXY).get_matches();
+    let matches = line::with_commands(config::command(&LW_PROXY)).get_matches();
+    if matches.subcommand().is_some() {
+        return line::run(&matches);
+    }
     let serve = |start, drain| control::serve(matches.clone(), start, drain);
     LW_PROXY.run(&matches, control::Start::resolve, serve)
 }

@@ -79,6 +79,8 @@ pub struct Asked<'a> {
     pub kept: &'a Kept,
     /// The planes that are attached.
     pub links: &'a BTreeMap<Arc<str>, Linked>,
+    /// The providers, by name.
+    pub callers: &'a BTreeMap<String, Caller>,
     /// Why the journal cannot be written, while it cannot.
     pub trouble: Option<&'a str>,
 }
@@ -274,6 +276,7 @@ impl Run {
                     mind: &self.mind,
                     kept: &self.kept,
                     links: &self.links,
+                    callers: &self.callers,
                     trouble: self.trouble.as_deref(),
                 });
                 Vec::new()

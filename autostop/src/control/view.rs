@@ -1,10 +1,17 @@
 //! Pure. What the API and the dashboard show of a rule.
 
+mod past;
+mod plane;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use self::{
+    past::{Past, history, past},
+    plane::{PlaneView, planes},
+};
 use super::{Asked, run::name};
 use crate::{
     idle::Doubt,
@@ -46,6 +53,8 @@ pub struct RuleView {
     pub kept_awake_by: Option<String>,
     /// Who uses it, busiest first.
     pub holders: Vec<Holder>,
+    /// How many connections and requests are open.
+    pub open: u32,
     /// How many are held until it is ready.
     pub parked: u32,
     /// Bytes carried since the planes started.
@@ -58,6 +67,8 @@ pub struct RuleView {
     pub dry_run: bool,
     /// What it depends on.
     pub depends: Vec<String>,
+    /// What depends on it, directly or through others, each before what it depends on.
+    pub needed_by: Vec<String>,
 }
 
 /// Somebody who uses a target.
@@ -77,6 +88,29 @@ pub struct Holder {
     pub counts: bool,
 }
 
+/// Everything at one moment.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// When.
+    pub now: Timestamp,
+    /// Every rule.
+    pub rules: Vec<RuleView>,
+    /// Every plane that ever attached and was not forgotten.
+    pub planes: Vec<PlaneView>,
+    /// Why the journal cannot be written, while it cannot.
+    pub trouble: Option<String>,
+}
+
+/// All of it.
+pub fn overview(asked: &Asked<'_>) -> Overview {
+    Overview {
+        now: asked.now.wall,
+        rules: rules(asked),
+        planes: planes(asked),
+        trouble: asked.trouble.map(str::to_owned),
+    }
+}
+
 /// Every rule.
 pub fn rules(asked: &Asked<'_>) -> Vec<RuleView> {
     asked.mind.rules().iter().map(|rule| view(asked, rule)).collect()
@@ -93,10 +127,11 @@ fn view(asked: &Asked<'_>, rule: &Rule) -> RuleView {
     let last = past.and_then(|past| past.changes.last());
     let (desired, schedule_changes) = asked.mind.schedule(&rule.id);
     let activity = asked.links.values().filter_map(|linked| linked.activity.get(&rule.id));
-    let (mut holders, mut parked, mut bytes) = (Vec::new(), 0, 0);
+    let (mut holders, mut open, mut parked, mut bytes) = (Vec::new(), 0_u32, 0_u32, 0_u64);
     for told in activity {
-        parked += told.parked;
-        bytes += told.bytes_up + told.bytes_down;
+        open = open.saturating_add(told.open_connections).saturating_add(told.open_requests);
+        parked = parked.saturating_add(told.parked);
+        bytes = bytes.saturating_add(told.bytes_up).saturating_add(told.bytes_down);
         holders.extend(told.holders.iter().map(holder));
     }
     holders.sort_by_key(|holder| std::cmp::Reverse((holder.counts, holder.bytes_last_minute)));
@@ -116,6 +151,7 @@ fn view(asked: &Asked<'_>, rule: &Rule) -> RuleView {
         idle_time_mins: rule.idle_time.as_secs_f64() / 60.0,
         kept_awake_by: kept.map(|keep| reason(&keep, asked.now.steady, &holders)),
         holders,
+        open,
         parked,
         bytes,
         schedule: match desired {
@@ -126,6 +162,14 @@ fn view(asked: &Asked<'_>, rule: &Rule) -> RuleView {
         schedule_changes,
         dry_run: rule.dry_run,
         depends: rule.depends.iter().map(|on| on.rule.to_string()).collect(),
+        needed_by: asked
+            .mind
+            .rules()
+            .graph()
+            .goes_down_with(&rule.id)
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
     }
 }
 

@@ -10,16 +10,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
-use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::access;
+use super::{access, span::Span};
 use crate::{
     config::Live,
-    control::{Asked, Control, Input, view},
-    ledger::{self, Account, GroupBy, Period},
+    control::{Control, Input, view},
+    ledger,
     machine::{Event, Refusal},
     rule::RuleId,
 };
@@ -27,7 +27,10 @@ use crate::{
 /// The documented base of all paths; `{account}` is not looked at, since there is one account here.
 const BASE: &str = "/gateway/lw/api/accounts/{account}/autostopping";
 /// A warm up by hand lasts this long unless it says otherwise.
-const WARMUP: Duration = Duration::from_mins(5);
+pub(super) const WARMUP: Duration = Duration::from_mins(5);
+
+/// A week: for longer there are schedules.
+pub(super) const MOST_WARMUP_MINS: u64 = 7 * 24 * 60;
 
 type RulePath = Path<(String, String)>;
 
@@ -89,12 +92,17 @@ async fn rules(State(control): State<Control>) -> Answer {
 
 /// A rule goes by its id, and by its name.
 async fn find(control: &Control, told: &str) -> Result<RuleId, Failed> {
+    found(control, told).await?.ok_or(Failed::Unknown)
+}
+
+/// The rule of this id or name, if there is one.
+pub(super) async fn found(control: &Control, told: &str) -> anyhow::Result<Option<RuleId>> {
     let (by_name, told) = (RuleId::of(told), told.to_owned());
     let found = control.look(move |asked| {
         let mut ids = asked.mind.rules().iter().map(|rule| &rule.id);
         ids.find(|id| id.as_str() == told || **id == by_name).cloned()
     });
-    found.await?.ok_or(Failed::Unknown)
+    found.await
 }
 
 async fn rule(State(control): State<Control>, Path((_, id)): RulePath) -> Answer {
@@ -123,7 +131,11 @@ struct Warmup {
 async fn warmup(State(control): State<Control>, Path((_, id)): RulePath, body: String) -> Answer {
     let told: Warmup = optional(&body)?;
     let id = find(&control, &id).await?;
-    let keep = told.idle_time_mins.map_or(WARMUP, |mins| Duration::from_secs(mins.saturating_mul(60)));
+    let keep = match told.idle_time_mins {
+        None => WARMUP,
+        Some(mins @ 0..=MOST_WARMUP_MINS) => Duration::from_mins(mins),
+        Some(_) => return Err(Failed::Bad(format!("idle_time_mins is {MOST_WARMUP_MINS} at most"))),
+    };
     let over_schedule = told.forced_trigger.unwrap_or(true);
     tracing::info!(rule = %id, source = told.source.escape_debug().to_string(), "warm up asked for");
     ask(&control, id, Event::Warmup { keep, over_schedule }).await
@@ -178,93 +190,34 @@ async fn ask(control: &Control, id: RuleId, event: Event) -> Answer {
     found.map(answer).ok_or(Failed::Unknown)
 }
 
-#[derive(Deserialize)]
-struct Span {
-    from: Option<String>,
-    to: Option<String>,
-    #[serde(default)]
-    group_by: GroupBy,
-    time_zone: Option<String>,
-}
-
-impl Span {
-    /// The last thirty days, unless it says otherwise.
-    fn period(self, now: Timestamp) -> Result<Period, Failed> {
-        let zone = match self.time_zone.as_deref() {
-            None => TimeZone::UTC,
-            Some(name) => {
-                TimeZone::get(name).map_err(|_| Failed::Bad(format!("`{name}` is no time zone")))?
-            }
-        };
-        let day = |told: Option<String>, default: Timestamp| match told {
-            None => Ok(default),
-            Some(told) => instant(&told, &zone).ok_or_else(|| {
-                Failed::Bad(format!("`{told}` is no day such as 2026-11-20, and no RFC 3339 time"))
-            }),
-        };
-        let month = now.checked_sub(720.hours()).unwrap_or(now);
-        let (from, to) = (day(self.from, month)?, day(self.to, now)?.min(now));
-        if from > to {
-            return Err(Failed::Bad("from is after to".to_owned()));
-        }
-        Ok(Period { from, to, group_by: self.group_by, zone })
-    }
-}
-
-fn instant(told: &str, zone: &TimeZone) -> Option<Timestamp> {
-    if let Ok(at) = told.parse() {
-        return Some(at);
-    }
-    Some(told.parse::<Date>().ok()?.to_zoned(zone.clone()).ok()?.timestamp())
-}
-
-fn account<'a>(asked: &Asked<'a>, id: &RuleId) -> Option<Account<'a>> {
-    let price_per_hour = asked.mind.rules().get(id)?.price_per_hour;
-    let changes = asked.kept.rules.get(id).map(|past| past.changes.as_slice()).unwrap_or_default();
-    Some(Account { changes, price_per_hour })
-}
-
 async fn savings(
     State(control): State<Control>,
     Path((_, id)): RulePath,
     Query(span): Query<Span>,
 ) -> Answer {
     let id = find(&control, &id).await?;
-    let period = span.period(Timestamp::now())?;
-    let found = control.look(move |asked| account(asked, &id).map(|one| ledger::savings(&[one], &period)));
-    found.await?.map(answer).ok_or(Failed::Unknown)
+    added_up(&control, Some(id), &span).await
 }
 
 async fn all_savings(State(control): State<Control>, Query(span): Query<Span>) -> Answer {
-    let period = span.period(Timestamp::now())?;
-    let all = move |asked: &Asked<'_>| {
-        let accounts: Vec<_> =
-            asked.mind.rules().iter().filter_map(|rule| account(asked, &rule.id)).collect();
-        ledger::savings(&accounts, &period)
-    };
-    Ok(answer(control.look(all).await?))
+    added_up(&control, None, &span).await
+}
+
+async fn added_up(control: &Control, only: Option<RuleId>, span: &Span) -> Answer {
+    let period = span.period(Timestamp::now()).map_err(Failed::Bad)?;
+    let from = period.from;
+    let past = control.look(move |asked| view::past(asked, only.as_ref(), from)).await?;
+    let accounts: Vec<_> = past.iter().map(view::Past::account).collect();
+    Ok(answer(ledger::savings(&accounts, &period)))
 }
 
 async fn history(State(control): State<Control>, Path((_, id)): RulePath) -> Answer {
     let id = find(&control, &id).await?;
-    let changes = move |asked: &Asked<'_>| {
-        asked.kept.rules.get(&id).map(|past| past.changes.iter().rev().take(500).cloned().collect::<Vec<_>>())
-    };
-    Ok(answer(control.look(changes).await?.unwrap_or_default()))
+    Ok(answer(control.look(move |asked| view::history(asked, &id, 500)).await?))
 }
 
 async fn planes(State(control): State<Control>) -> Answer {
-    let planes = |asked: &Asked<'_>| {
-        let one = |plane: &Arc<str>| match asked.links.get(plane) {
-            Some(linked) => json!({
-                "name": **plane, "attached": true, "since": linked.since, "version": linked.link.version,
-                "deaf": linked.deaf.iter().map(|port| json!({ "port": port.port, "error": port.error })).collect::<Vec<_>>(),
-            }),
-            None => json!({ "name": **plane, "attached": false }),
-        };
-        asked.kept.planes.iter().map(one).collect::<Vec<_>>()
-    };
-    Ok(answer(control.look(planes).await?))
+    Ok(answer(control.look(view::planes).await?))
 }
 
 async fn forget(State(control): State<Control>, Path((_, plane)): RulePath) -> Answer {

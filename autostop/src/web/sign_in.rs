@@ -1,0 +1,61 @@
+//! Signing in with the token, and out again.
+
+use askama::Template;
+use axum::{
+    extract::{Form, RawQuery, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Redirect, Response},
+};
+use common::door::own_path;
+use serde::Deserialize;
+
+use super::{Frame, SIGN, Web, page};
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignIn {
+    frame: Frame,
+    to: String,
+    is_wrong: bool,
+}
+
+/// `GET /dashboard/sign-in`
+pub(super) async fn form(State(web): State<Web>, RawQuery(query): RawQuery) -> Response {
+    let mut told = url::form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes());
+    let to = told.find(|(name, _)| name == "to").map(|(_, to)| to.into_owned()).unwrap_or_default();
+    let to = own_path(&to, SIGN.home).to_owned();
+    if !web.door.asks() {
+        return Redirect::to(&to).into_response();
+    }
+    page(StatusCode::OK, &SignIn { frame: web.frame("sign-in"), to, is_wrong: false })
+}
+
+/// What the form sends.
+#[derive(Deserialize)]
+pub(super) struct Told {
+    token: String,
+    #[serde(default)]
+    to: String,
+}
+
+/// `POST /dashboard/sign-in`
+pub(super) async fn sign_in(State(web): State<Web>, Form(told): Form<Told>) -> Response {
+    let to = own_path(&told.to, SIGN.home).to_owned();
+    match web.door.sign_in(&told.token) {
+        Ok(Some(cookie)) => ([(header::SET_COOKIE, cookie)], Redirect::to(&to)).into_response(),
+        Ok(None) => {
+            let frame = web.frame("sign-in");
+            page(StatusCode::UNAUTHORIZED, &SignIn { frame, to, is_wrong: true })
+        }
+        Err(error) => {
+            tracing::error!(%error, "session cannot be opened");
+            let told = "The system has no random bytes for a session.";
+            web.message(StatusCode::INTERNAL_SERVER_ERROR, "Signing in failed", told)
+        }
+    }
+}
+
+/// `POST /dashboard/sign-out`
+pub(super) async fn sign_out(State(web): State<Web>, headers: HeaderMap) -> Response {
+    ([(header::SET_COOKIE, web.door.sign_out(&headers))], Redirect::to(SIGN.sign_in)).into_response()
+}
