@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use common::{
     admin::{self, Readiness},
+    config::Secret,
     daemon::{VERSION, build_time},
+    door::Door,
     drain::Drain,
     listen, notify,
     wire::capture_service_server::CaptureServiceServer,
@@ -20,7 +22,7 @@ use crate::{
     metrics,
     service::{Gate, MAX_MESSAGE_BYTES, Service},
     store::Store,
-    web::{self, Door, Web},
+    web::{self, Web},
 };
 
 /// What one peer may have open at once, and have on its way.
@@ -52,7 +54,8 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
     let readiness = Readiness::default();
     let metrics = metrics::registry(store.clone(), service.clone());
     let token = config.analyzer_token.map(|token| token.expose().to_owned());
-    let door = Door::new(token.as_deref(), listener.local_addr()?);
+    let asked = token.as_deref().map(Secret::from);
+    let door = Door::new(web::SIGN, move || asked.clone());
     let api = Api::new(store.clone(), token).until(drain.clone());
     let pages = web::router(Web::new(store.clone(), api.query(), door.clone(), grpc.local_addr()?.port()));
     let behind = pages.merge(api::router(api)).merge(admin::metrics(Arc::new(metrics)));

@@ -8,6 +8,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use common::door::{Door, Sign, Way};
+use common::visible;
 
 use crate::query::{self, Query};
 use crate::store::Store;
@@ -17,7 +19,6 @@ mod assets;
 mod body;
 mod curl;
 mod detail;
-pub mod door;
 mod explain;
 mod figures;
 mod form;
@@ -26,16 +27,32 @@ mod hex;
 mod json;
 mod list;
 mod proxies;
-mod session;
 mod sign_in;
 mod statement;
 mod tail;
 #[cfg(test)]
 mod tests;
 mod timing;
-mod visible;
 
-pub use door::Door;
+/// The Analyzer's door.
+pub static SIGN: Sign = Sign {
+    name: "Analyzer",
+    setting: "ANALYZER_TOKEN",
+    cookie: "wayside_analyzer",
+    sign_in: "/sign-in",
+    home: "/",
+    way,
+};
+
+fn way(path: &str) -> Way {
+    match path {
+        "/sign-in" => Way::Open,
+        "/metrics" => Way::Program,
+        _ if path.starts_with("/assets/") => Way::Open,
+        _ if path.starts_with("/api/") => Way::OwnWords,
+        _ => Way::Page,
+    }
+}
 
 /// What the pages need. Clones share it.
 #[derive(Clone)]

@@ -6,7 +6,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::figures::count;
-use super::{Frame, Web, page, visible};
+use common::visible;
+
+use super::{Frame, Web, page};
 use crate::store::Account;
 
 /// One line of the sheet.

@@ -3,7 +3,9 @@
 use crate::rrpair::content;
 use crate::store::{head, row::Side};
 
-use super::{figures, hex, json, visible};
+use common::visible;
+
+use super::{figures, hex, json};
 
 /// Bytes of text that are shown, and when all of it is asked for.
 const TEXT_BYTES: usize = 64 << 10;

@@ -73,7 +73,7 @@ fn is_token(name: &[u8]) -> bool {
 /// One word for the shell. Plain text stands between apostrophes; what a terminal would not show as it is
 /// stands as escapes between `$'…'`, which bash, zsh and ksh read.
 fn quote(bytes: &[u8]) -> String {
-    let plain = std::str::from_utf8(bytes).ok().filter(|text| super::visible::line(bytes) == **text);
+    let plain = std::str::from_utf8(bytes).ok().filter(|text| common::visible::line(bytes) == **text);
     if let Some(text) = plain {
         return format!("'{}'", text.replace('\'', r"'\''"));
     }

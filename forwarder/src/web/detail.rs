@@ -10,7 +10,9 @@ use super::figures::{self, Moment};
 use super::heads::{self, Head};
 use super::list::{Flag, flags, status};
 use super::timing::{self, Phase};
-use super::{Frame, Web, curl, explain, page, visible};
+use common::visible;
+
+use super::{Frame, Web, curl, explain, page};
 use crate::rrpair::content;
 use crate::store::identity::Uuid;
 use crate::store::row::{Row, Side};

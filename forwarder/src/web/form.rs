@@ -132,7 +132,7 @@ impl Asked {
         let is_field = |name: &str| FIELDS.iter().any(|field| field.0 == name);
         let other = self.wrong.iter().filter(|wrong| !is_field(&wrong.parameter));
         let other =
-            other.map(|wrong| (super::visible::short(wrong.parameter.as_bytes(), 60), wrong.mend.clone()));
+            other.map(|wrong| (common::visible::short(wrong.parameter.as_bytes(), 60), wrong.mend.clone()));
         Form {
             is_open: more.iter().any(|field: &Field| !field.value.is_empty()),
             is_used: self.told.iter().any(|(name, _)| is_field(name)),

@@ -1,6 +1,6 @@
 //! Pure. A raw head as its lines: in their order, in their case, and with those that are none.
 
-use super::visible;
+use common::visible;
 
 /// Lines that are shown of one head.
 const MOST_LINES: usize = 200;

@@ -11,7 +11,9 @@ use jiff::Timestamp;
 
 use super::figures::{self, Moment};
 use super::form::{self, Form};
-use super::{Frame, Web, explain, page, visible};
+use common::visible;
+
+use super::{Frame, Web, explain, page};
 use crate::query::pairs::TIME_BUDGET;
 use crate::store::{Store, row::Row};
 

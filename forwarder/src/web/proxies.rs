@@ -8,7 +8,9 @@ use jiff::Timestamp;
 
 use super::accounting::{Sheet, sheet};
 use super::figures::{self, Moment};
-use super::{Frame, Web, page, visible};
+use common::visible;
+
+use super::{Frame, Web, page};
 use crate::store;
 
 /// Runs that are shown.

@@ -4,9 +4,10 @@ use askama::Template;
 use axum::extract::{Form, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
+use common::door::own_path;
 use serde::Deserialize;
 
-use super::{Frame, Web, page};
+use super::{Frame, SIGN, Web, page};
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -19,7 +20,7 @@ struct SignIn {
 /// `GET /sign-in`
 pub(super) async fn form(State(web): State<Web>, RawQuery(query): RawQuery) -> Response {
     let mut told = url::form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes());
-    let to = told.find(|(name, _)| name == "to").map(|(_, to)| own(&to).to_owned());
+    let to = told.find(|(name, _)| name == "to").map(|(_, to)| own_path(&to, SIGN.home).to_owned());
     let to = to.unwrap_or_else(|| "/".to_owned());
     if !web.door.asks() {
         return Redirect::to(&to).into_response();
@@ -37,7 +38,7 @@ pub(super) struct Told {
 
 /// `POST /sign-in`
 pub(super) async fn sign_in(State(web): State<Web>, Form(told): Form<Told>) -> Response {
-    let to = own(&told.to).to_owned();
+    let to = own_path(&told.to, SIGN.home).to_owned();
     match web.door.sign_in(&told.token) {
         Ok(Some(cookie)) => ([(header::SET_COOKIE, cookie)], Redirect::to(&to)).into_response(),
         Ok(None) => {
@@ -57,32 +58,4 @@ pub(super) async fn sign_in(State(web): State<Web>, Form(told): Form<Told>) -> R
 /// `POST /sign-out`
 pub(super) async fn sign_out(State(web): State<Web>, headers: HeaderMap) -> Response {
     ([(header::SET_COOKIE, web.door.sign_out(&headers))], Redirect::to("/sign-in")).into_response()
-}
-
-/// A path of this site, or its first page: nobody is led elsewhere.
-fn own(to: &str) -> &str {
-    let is_plain = to.bytes().all(|byte| (0x21..0x7f).contains(&byte) && byte != b'\\');
-    if is_plain && to.starts_with('/') && !to.starts_with("//") { to } else { "/" }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_is_led_elsewhere() {
-        assert_eq!(own("/pairs/x?y=z"), "/pairs/x?y=z");
-        for to in [
-            "",
-            "x",
-            "//evil.example",
-            "/\\evil.example",
-            "https://evil.example",
-            "/a\r\nb",
-            "/\u{e9}",
-            "javascript:x",
-        ] {
-            assert_eq!(own(to), "/", "{to}");
-        }
-    }
 }

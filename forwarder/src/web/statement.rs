@@ -7,7 +7,9 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Frame, Web, figures, page, visible};
+use common::visible;
+
+use super::{Frame, Web, figures, page};
 use crate::query;
 use crate::query::sql::{Answer, Column, Limits};
 use crate::store::schema::COLUMNS;

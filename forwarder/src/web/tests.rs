@@ -22,7 +22,8 @@ fn store(folder: &std::path::Path) -> Store {
 
 /// Everything that is mounted, as the server does it.
 fn router_with(store: &Store, token: Option<&str>) -> Router {
-    let door = Door::new(token, "127.0.0.1:8889".parse().unwrap());
+    let asked = token.map(common::config::Secret::from);
+    let door = Door::new(SIGN, move || asked.clone());
     let pages = router(Web::new(store.clone(), Query::live(store.clone()), door.clone(), 8888));
     door.guard(pages.merge(api::router(Api::new(store.clone(), token.map(str::to_owned)))))
 }

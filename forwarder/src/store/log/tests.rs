@@ -64,7 +64,7 @@ fn a_group_that_was_never_synced_is_torn_as_a_whole() {
     let good = file.len();
     for payload in [b"two", b"six"] {
         append(&mut file, MARK, u32::try_from(good).unwrap(), Kind::Batch, 5, |log| {
-            log.extend_from_slice(payload)
+            log.extend_from_slice(payload);
         });
     }
     file[good + RECORD_HEADER_BYTES] ^= 1;
