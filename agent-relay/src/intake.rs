@@ -109,11 +109,6 @@ impl Intake {
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        if request.headers().contains_key(header::TRANSFER_ENCODING)
-            && request.headers().contains_key(header::CONTENT_LENGTH)
-        {
-            return answer::close(StatusCode::BAD_REQUEST, "both Content-Length and Transfer-Encoding\n");
-        }
         let (mut parts, body) = request.into_parts();
         let bare = path::bare(parts.uri.path()).to_owned();
         let bare = if bare.is_empty() { "/".to_owned() } else { bare };
