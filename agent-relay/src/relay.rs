@@ -81,7 +81,7 @@ impl Relay {
         let Some(envelope) = decode(&stored.head) else {
             return self.bury(agent, stored, "its head is of no known kind".to_owned()).await;
         };
-        if age > self.max_age {
+        if age >= self.max_age {
             return self.bury(agent, stored, "older than queue_max_age".to_owned()).await;
         }
         let outcome = self.attempt(&envelope, &stored).await;

@@ -115,3 +115,6 @@ fn lock(config: &Config) -> anyhow::Result<std::fs::File> {
     file.try_lock().with_context(|| format!("{} is in use by another process", config.data_dir.display()))?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests;

@@ -222,11 +222,17 @@ impl Store {
             state.segments.iter().filter(is_old).map(|(number, segment)| (*number, segment.needed)).collect()
         };
         let mut removed = 0;
+        let mut read = 0;
         for (number, needed) in sealed {
             let is_needed = |(agent, record): (u32, u64)| record > durable(agent);
             if needed.is_some_and(is_needed) {
                 continue;
             }
+            // The others have time: those who wait to be written have not.
+            if read == MOST_READ {
+                break;
+            }
+            read += 1;
             let needed = self.entries(number)?.iter().map(|e| (e.agent, e.number)).find(|e| is_needed(*e));
             if needed.is_some() {
                 if let Some(segment) = self.state().segments.get_mut(&number) {
@@ -243,6 +249,9 @@ impl Store {
         Ok(removed)
     }
 }
+
+/// So many indexes are read at once to see whether their files are needed.
+const MOST_READ: usize = 4;
 
 /// The entry of a record that begins there.
 pub(super) fn entry(at: u64, record: &Record<'_>) -> Entry {

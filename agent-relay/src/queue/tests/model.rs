@@ -14,8 +14,8 @@ use crate::queue::disk::{Disk, LogFile, ReadAt};
 pub(super) enum Fate {
     /// The step fails half done, and so does everything after it until the reboot.
     Cut,
-    /// Only this step fails, half done.
-    Fail,
+    /// Only this step and so many after it fail, half done.
+    Fail(usize),
 }
 
 /// Shared with the files that it opened.
@@ -109,7 +109,11 @@ impl State {
         if self.is_cut {
             return Err(io::Error::other("no power"));
         }
-        let doom = self.doom.filter(|(step, _)| *step == self.steps);
+        let is_now = |(step, fate): &(usize, Fate)| match fate {
+            Fate::Cut => *step == self.steps,
+            Fate::Fail(more) => (*step..=step + more).contains(&self.steps),
+        };
+        let doom = self.doom.filter(is_now);
         self.steps += 1;
         self.is_cut = matches!(doom, Some((_, Fate::Cut)));
         Ok(doom.is_some())
