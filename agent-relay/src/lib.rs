@@ -1,5 +1,7 @@
 //! Takes what monitoring agents send, keeps it on disk, and delivers it in order.
 
+#[doc(hidden)]
+pub mod attack;
 pub mod config;
 mod envelope;
 mod fleet;

@@ -1,5 +1,6 @@
 //! The durable queue: what is accepted is on disk first, and leaves in order for each agent.
 
+mod budget;
 mod dead;
 mod disk;
 mod frame;
@@ -77,6 +78,21 @@ pub(crate) struct Queue {
     lanes: Mutex<Lanes>,
     arrived: Notify,
     orders: mpsc::Sender<Order>,
+}
+
+/// Reads bytes as a file of records.
+pub(crate) fn read_anything(bytes: &[u8]) {
+    let head = frame::read_file_head(bytes).unwrap_or_default();
+    let mut ledger = ledger::Ledger::default();
+    for (_, record) in frame::read(bytes, 0, head.mark).records {
+        marks::apply(&record, &mut ledger);
+    }
+    ledger.balance();
+}
+
+/// Reads bytes as an index.
+pub(crate) fn read_index(bytes: &[u8]) {
+    index::check(bytes);
 }
 
 /// The wall clock, in milliseconds since 1970.
@@ -160,12 +176,14 @@ impl Queue {
         }
     }
 
-    /// The first record of an agent. Records that cannot be read any more are told and passed over.
+    /// The first record of an agent; an error of kind `ResourceBusy` when there is no memory for it just now.
+    /// Records that cannot be read any more are told and passed over.
     pub(crate) fn first(&self, agent: u32) -> io::Result<Option<Stored>> {
         loop {
             match self.store.next(agent)? {
                 Next::Record(stored) => return Ok(Some(stored)),
                 Next::Empty => return Ok(None),
+                Next::Busy => return Err(io::ErrorKind::ResourceBusy.into()),
                 Next::Lost(position, near) => {
                     tracing::error!(agent, up_to = position.number, "queued records are damaged or missing");
                     self.store.done(agent, position, near, true);

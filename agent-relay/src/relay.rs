@@ -4,6 +4,7 @@ pub(crate) mod verdict;
 
 use std::{
     collections::HashMap,
+    io,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -72,6 +73,9 @@ impl Relay {
         let stored = match spawn_blocking(move || own.queue.first(agent)).await {
             Ok(Ok(Some(stored))) => stored,
             Ok(Ok(None)) => return self.queue.give_back(agent, 0),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ResourceBusy => {
+                return self.queue.retry(agent, Instant::now() + jittered(50));
+            }
             error => {
                 tracing::warn!(agent, ?error, "a queued record cannot be read now");
                 return self.queue.retry(agent, Instant::now() + PAUSE);
@@ -96,7 +100,19 @@ impl Relay {
                 Verdict::Held => self.hold(agent, status, &envelope),
             },
             Outcome::Wait(until) => self.queue.retry(agent, until),
-            Outcome::NoKey => self.queue.retry(agent, Instant::now() + PAUSE),
+            Outcome::NoKey => {
+                let name = self.queue.name(agent);
+                self.fleet.note(&name, |seen| seen.last_error = Some("waits for its API key".to_owned()));
+                static QUIET: Quiet = Quiet::new(Duration::from_secs(60));
+                if let Some(suppressed) = QUIET.speak(Instant::now()) {
+                    tracing::info!(
+                        agent = name,
+                        suppressed,
+                        "data waits until its agent tells its API key again"
+                    );
+                }
+                self.queue.retry(agent, Instant::now() + PAUSE);
+            }
             Outcome::Failed => self.queue.retry(agent, Instant::now() + jittered(200)),
         }
     }
@@ -137,7 +153,7 @@ impl Relay {
 
     async fn attempt(&self, envelope: &Envelope, stored: &Stored) -> Outcome {
         let Some(rule) = self.routes.rule(&envelope.path, &envelope.host) else { return Outcome::Failed };
-        let body = Bytes::copy_from_slice(&stored.body);
+        let body = stored.body.clone();
         let upstream = match self.choose(rule) {
             Ok(upstream) => upstream,
             Err(until) => return Outcome::Wait(until),

@@ -8,11 +8,12 @@ use std::{
 };
 
 use super::{
+    budget::Budget,
     disk::Disk,
     frame::{self, FILE_HEAD, REPLAYED, REQUEST},
     ledger::Position,
     marks,
-    store::{Place, Segment, State, Store, segment_path},
+    store::{MEMORY_BYTES, Place, Segment, State, Store, segment_path},
 };
 
 /// What was found.
@@ -80,7 +81,15 @@ pub(crate) fn recover(disk: Arc<dyn Disk>, folder: &Path) -> io::Result<(Store, 
     for name in names.iter().filter(|name| name.contains(".new")) {
         disk.remove(&folder.join(name)).ok();
     }
-    Ok((Store { disk, folder: folder.to_owned(), state: Mutex::new(state) }, found))
+    Ok((
+        Store {
+            disk,
+            folder: folder.to_owned(),
+            state: Mutex::new(state),
+            budget: Budget::new(MEMORY_BYTES),
+        },
+        found,
+    ))
 }
 
 fn read_marks(disk: &dyn Disk, folder: &Path, state: &mut State, found: &mut Found) -> io::Result<()> {

@@ -7,7 +7,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use bytes::Bytes;
+
 use super::{
+    budget::{Budget, Share},
     disk::Disk,
     frame::{self, Record},
     index::{self, Entry},
@@ -48,18 +51,24 @@ pub(crate) struct Store {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) folder: PathBuf,
     pub(super) state: Mutex<State>,
+    pub(super) budget: Arc<Budget>,
 }
 
 /// A record that was read back.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Stored {
     pub(crate) position: Position,
     /// The file that it stands in.
     pub(crate) segment: u64,
     pub(crate) time_ms: u64,
-    pub(crate) head: Vec<u8>,
-    pub(crate) body: Vec<u8>,
+    pub(crate) head: Bytes,
+    pub(crate) body: Bytes,
+    /// The memory that it takes.
+    pub(super) _share: Share,
 }
+
+/// Memory for bodies on their way out.
+pub(super) const MEMORY_BYTES: u64 = 64 << 20;
 
 /// What comes next for an agent.
 #[derive(Debug)]
@@ -70,6 +79,8 @@ pub(crate) enum Next {
     Lost(Position, u64),
     /// Nothing.
     Empty,
+    /// There is no memory for it just now.
+    Busy,
 }
 
 impl Store {
@@ -178,6 +189,7 @@ impl Store {
         at: u64,
         bytes: u64,
     ) -> io::Result<Next> {
+        let Some(share) = self.budget.take(bytes) else { return Ok(Next::Busy) };
         let mut buffer = vec![0; usize::try_from(bytes).unwrap_or(0)];
         let file = match self.disk.open(&self.segment_path(segment)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -194,13 +206,11 @@ impl Store {
             let total = record.fixed.total.saturating_sub(bytes);
             return Ok(Next::Lost(Position { number: number - 1, total }, segment));
         }
-        Ok(Next::Record(Stored {
-            position: Position { number, total: record.fixed.total },
-            segment,
-            time_ms: record.fixed.time_ms,
-            head: record.head.to_vec(),
-            body: record.body.to_vec(),
-        }))
+        let (position, time_ms) = (Position { number, total: record.fixed.total }, record.fixed.time_ms);
+        let body_at = frame::RECORD + record.head.len();
+        let whole = Bytes::from(buffer);
+        let (head, body) = (whole.slice(frame::RECORD..body_at), whole.slice(body_at..));
+        Ok(Next::Record(Stored { position, segment, time_ms, head, body, _share: share }))
     }
 
     /// The records of an agent up to this one are delivered, or have become dead letters.

@@ -66,6 +66,12 @@ impl Model {
         state.doom = Some((state.steps + after, Fate::Cut));
     }
 
+    /// The step after so many more fails, and so many after it.
+    pub(super) fn fail(&self, after: usize, more: usize) {
+        let mut state = self.state();
+        state.doom = Some((state.steps + after, Fate::Fail(more)));
+    }
+
     pub(super) fn steps(&self) -> usize {
         self.state().steps
     }
