@@ -5,6 +5,7 @@ pub mod attack;
 pub mod config;
 mod envelope;
 mod fleet;
+pub mod import;
 mod intake;
 mod keys;
 pub mod queue;

@@ -31,6 +31,9 @@ const MOST_ANSWER_BYTES: usize = 64 << 10;
 /// How long a record waits that cannot be read or put aside just now.
 const PAUSE: Duration = Duration::from_secs(2);
 
+/// How long a delivery may take on once the stop was asked for.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 /// Everything that a delivery needs.
 pub(crate) struct Relay {
     pub(crate) queue: Arc<Queue>,
@@ -64,7 +67,11 @@ impl Relay {
                 () = drain.started() => return,
                 agent = self.queue.take() => agent,
             };
-            self.serve(agent).await;
+            tokio::select! {
+                () = self.serve(agent) => {}
+                // It stays queued, and is sent again.
+                () = late(&drain) => return,
+            }
         }
     }
 
@@ -205,7 +212,7 @@ impl Relay {
             if breaker.permit(now) != Permit::Probe {
                 return Err(now + jittered(500));
             }
-            breaker.probe();
+            breaker.probe(now);
         }
         Ok(Arc::clone(upstream))
     }
@@ -333,6 +340,12 @@ impl Relay {
             }
         }
     }
+}
+
+/// Returns some time after the stop was asked for.
+async fn late(drain: &Drain) {
+    drain.started().await;
+    time::sleep(LAST_WORDS).await;
 }
 
 struct Template {

@@ -1,4 +1,4 @@
-//! The commands beside the daemon: `agent-relay queue` shows what is in a queue.
+//! The commands beside the daemon: `agent-relay queue` shows what is in a queue, `agent-relay import` reads old files.
 
 use std::{
     io::{self, Write as _},
@@ -17,8 +17,15 @@ pub fn command() -> Command {
         .value_parser(clap::value_parser!(PathBuf))
         .default_value("/var/lib/wayside/agent-relay")
         .help("The data folder of the relay");
+    let file = Arg::new("file")
+        .value_name("FILE")
+        .value_parser(clap::value_parser!(PathBuf))
+        .required(true)
+        .help("A stackstate.conf or datadog.conf");
+    let import = Command::new("import").about("Say in TOML what an agent's configuration says").arg(file);
     crate::DAEMON
         .command()
+        .subcommand(import)
         .subcommand(Command::new("queue").about("Show every record in a queue, then the balance").arg(folder))
 }
 
@@ -44,4 +51,14 @@ pub fn queue(matches: &ArgMatches) -> ExitCode {
         Err(error) => writeln!(io::stderr(), "agent-relay: {error}").and(Err(error)),
     };
     if told.is_err() || broken { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Runs `agent-relay import`.
+pub fn import(matches: &ArgMatches) -> ExitCode {
+    let file = matches.get_one::<PathBuf>("file").cloned().unwrap_or_default();
+    let done = match std::fs::read_to_string(&file) {
+        Ok(conf) => io::stdout().write_all(crate::import::import(&conf).as_bytes()),
+        Err(error) => writeln!(io::stderr(), "agent-relay: {}: {error}", file.display()).and(Err(error)),
+    };
+    if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

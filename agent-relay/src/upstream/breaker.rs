@@ -8,6 +8,8 @@ use common::backoff::Backoff;
 const FAILURES: u32 = 3;
 const FIRST: Duration = Duration::from_millis(500);
 const MOST: Duration = Duration::from_secs(30);
+/// A probe that is not heard of for so long was given up by whoever made it.
+const PROBE: Duration = Duration::from_secs(30);
 
 /// What an upstream may get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +29,13 @@ pub(crate) struct Breaker {
     backoff: Backoff,
     /// Not before then, while it is open.
     until: Option<Instant>,
-    probing: bool,
+    /// When the one probe was made that is on its way.
+    probing: Option<Instant>,
 }
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { failures: 0, backoff: Backoff::new(FIRST, MOST), until: None, probing: false }
+        Self { failures: 0, backoff: Backoff::new(FIRST, MOST), until: None, probing: None }
     }
 }
 
@@ -41,15 +44,17 @@ impl Breaker {
     pub(crate) fn permit(&self, now: Instant) -> Permit {
         match self.until {
             None => Permit::Open,
-            Some(until) if self.probing => Permit::Wait(until.max(now + FIRST)),
+            Some(until) if self.probing.is_some_and(|since| now < since + PROBE) => {
+                Permit::Wait(until.max(now + FIRST))
+            }
             Some(until) if until <= now => Permit::Probe,
             Some(until) => Permit::Wait(until),
         }
     }
 
     /// The one probe is on its way.
-    pub(crate) fn probe(&mut self) {
-        self.probing = true;
+    pub(crate) fn probe(&mut self, now: Instant) {
+        self.probing = Some(now);
     }
 
     /// It answered. Returns whether it had been given up.
@@ -63,11 +68,11 @@ impl Breaker {
     pub(crate) fn failed(&mut self, now: Instant, told: Option<Duration>, jitter: f64) -> bool {
         self.failures = self.failures.saturating_add(1);
         let was_open = self.until.is_some();
-        if was_open && !self.probing {
+        if was_open && self.probing.is_none() {
             // One that was on its way before.
             return false;
         }
-        self.probing = false;
+        self.probing = None;
         if self.failures >= FAILURES || was_open || told.is_some() {
             self.until = Some(now + told.unwrap_or_default().max(self.backoff.wait(jitter)));
         }
@@ -93,8 +98,9 @@ mod tests {
         assert!(breaker.failed(start, None, 1.0));
         assert_eq!(breaker.permit(start), Permit::Wait(start + FIRST));
         assert_eq!(breaker.permit(start + FIRST), Permit::Probe);
-        breaker.probe();
+        breaker.probe(start + FIRST);
         assert!(matches!(breaker.permit(start + FIRST), Permit::Wait(_)));
+        assert_eq!(breaker.permit(start + FIRST + PROBE), Permit::Probe, "whoever made it has left");
         assert!(!breaker.failed(start + FIRST, None, 1.0));
         assert_eq!(breaker.permit(start + FIRST), Permit::Wait(start + FIRST * 3));
         assert!(breaker.worked() && !breaker.worked());
