@@ -151,10 +151,18 @@ fn listeners(settings: &mut Settings) -> Vec<SocketAddr> {
     addresses
 }
 
+/// Whether this can stand in a query as it is.
+fn is_key(key: &Secret) -> bool {
+    key.expose().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte))
+}
+
 /// The upstreams of `dd_url`, with their keys in the same order, or one key for all.
 fn from_urls(settings: &mut Settings) -> Vec<Spec> {
     let urls = settings.list("dd_url");
     let keys: Vec<Secret> = settings.list("api_key").iter().map(|key| Secret::from(key.as_str())).collect();
+    if keys.iter().any(|key| !is_key(key)) {
+        settings.problem("API_KEY: use letters, digits and -_.~ only".to_owned());
+    }
     if keys.len() > 1 && keys.len() != urls.len() {
         settings.problem("API_KEY: tell one key, or one for each URL in DD_URL".to_owned());
     }

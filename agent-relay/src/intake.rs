@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use common::{drain::Drain, quiet::Quiet};
-use http::{HeaderName, Request, Response, StatusCode, Version, header};
+use http::{HeaderName, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -109,6 +109,9 @@ impl Intake {
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        if request.method() == Method::CONNECT {
+            return answer::close(StatusCode::METHOD_NOT_ALLOWED, "this is no web proxy\n");
+        }
         let (mut parts, body) = request.into_parts();
         let bare = path::bare(parts.uri.path()).to_owned();
         let bare = if bare.is_empty() { "/".to_owned() } else { bare };
@@ -118,8 +121,8 @@ impl Intake {
             return status::status(&self.queue, parts.uri.query().unwrap_or_default(), wants_json);
         }
         let fields = std::mem::take(&mut parts.headers);
-        let host =
-            fields.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
+        let host = fields.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let host = host.split_whitespace().next().unwrap_or_default().to_owned();
         let mut envelope =
             Envelope { method: parts.method.to_string(), path: bare, host, ..Envelope::default() };
         let agent = self.identify(&mut envelope, fields, parts.uri.query().unwrap_or_default(), peer);

@@ -2,7 +2,7 @@
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU16, Ordering},
@@ -31,9 +31,11 @@ impl Agents {
             let (stop, port) = (Arc::clone(&stop), Arc::clone(&port));
             thread::spawn(move || {
                 let name = format!("agent-{index}");
-                let mut accepted = 0;
+                let (mut accepted, mut tries) = (0, 0_u64);
                 while !stop.load(Ordering::SeqCst) {
-                    let body = format!("{name} {} {}", accepted + 1, "x".repeat(2000));
+                    // No two tries are the same, so that each is known again wherever it comes out.
+                    tries += 1;
+                    let body = format!("{name} {} {tries} {}", accepted + 1, "x".repeat(2000));
                     match post(port.load(Ordering::SeqCst), &name, &body) {
                         Some(200) => accepted += 1,
                         Some(503) | None => thread::yield_now(),
@@ -92,13 +94,14 @@ fn what_is_accepted_is_delivered_in_order_through_kills_and_outages() {
     let accepted = agents.stop();
     let balance = relay.drained();
     check(&receiver, &accepted);
-    let unique: usize = receiver.firsts().values().map(Vec::len).sum();
     let told: u64 = accepted.values().sum();
-    // Those whose answer a kill cut off were sent once more: each is accepted twice at most.
-    assert!(balance.adds_up() && balance.dead_lettered == 0, "{balance:?}");
-    assert!((told..=told + 4 * 7).contains(&balance.accepted), "{balance:?}, told {told}");
-    assert!(balance.delivered >= unique as u64, "{balance:?}, came {unique}");
-    assert!(receiver.bodies().len() as u64 >= balance.delivered, "{balance:?}");
+    let unique: HashSet<String> = receiver.bodies().into_iter().collect();
+    // To the unit: what was accepted is what came, whether or not the answer got through before a kill.
+    let came = unique.len() as u64;
+    assert_eq!(balance, Balance { accepted: came, delivered: came, queued: 0, dead_lettered: 0 });
+    assert!((told..=told + 4 * 6).contains(&came), "{came} came, {told} were told");
+    let twice = receiver.bodies().len() - unique.len();
+    assert!(twice < unique.len(), "sent twice: {twice}");
     assert_eq!(relay.daemon.take().unwrap().stop(), 0);
 }
 

@@ -37,6 +37,7 @@ fn one() -> u32 {
 /// Adds the upstreams of the file; returns the rules, and the upstreams for what no rule means.
 pub(super) fn read(settings: &mut Settings, upstreams: &mut Vec<Spec>) -> (Vec<Rule>, Vec<usize>) {
     let key = settings.list("api_key").first().map(|key| Secret::from(key.as_str()));
+    let mut own = Vec::new();
     for table in tables::<UpstreamTable>(settings, "upstream") {
         match Base::parse(&table.url) {
             Some(base) => upstreams.push(Spec {
@@ -44,12 +45,19 @@ pub(super) fn read(settings: &mut Settings, upstreams: &mut Vec<Spec>) -> (Vec<R
                 base,
                 weight: table.weight,
                 health: table.health,
-                key: table.api_key.as_deref().map(Secret::from).or_else(|| key.clone()),
+                key: {
+                    let told = table.api_key.as_deref().map(Secret::from);
+                    own.push(told.clone());
+                    told.or_else(|| key.clone())
+                },
             }),
             None => {
                 settings.problem(format!("url of [[upstream]] {:?}: use http:// or https://", table.name));
             }
         }
+    }
+    if own.iter().flatten().any(|key| !super::is_key(key)) {
+        settings.problem("api_key of [[upstream]]: use letters, digits and -_.~ only".to_owned());
     }
     let mut rules = Vec::new();
     for table in tables::<RouteTable>(settings, "route") {

@@ -48,12 +48,12 @@ fn routes_take_their_upstreams_from_the_others() {
 #[test]
 fn every_problem_is_told_at_once() {
     let error = resolve(
-        "dd_url = 'ftp://x'\nstats_addr = '0.0.0.0:3835'\nbind_host = 'nowhere'\n\
+        "dd_url = 'ftp://x'\napi_key = 'a&b'\nstats_addr = '0.0.0.0:3835'\nbind_host = 'nowhere'\n\
          [[route]]\nupstreams = ['gone']\n[[upstream]]\nname = 'a'\nurl = 'a'\nwieght = 1\n",
     )
     .unwrap_err()
     .to_string();
-    for part in ["dd_url", "stats_addr", "bind_host", "\"gone\"", "wieght"] {
+    for part in ["dd_url", "API_KEY", "stats_addr", "bind_host", "\"gone\"", "wieght"] {
         assert!(error.contains(part), "{part} in {error}");
     }
 }
