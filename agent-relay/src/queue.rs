@@ -15,6 +15,7 @@ mod writer;
 pub mod list;
 
 use std::{
+    collections::HashSet,
     io,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
@@ -75,6 +76,8 @@ enum Order {
 pub(crate) struct Queue {
     store: Arc<Store>,
     dead: Dead,
+    /// Dead letters that a crash made queued records again: they are none if they are delivered now.
+    undead: Mutex<HashSet<(u32, u64)>>,
     lanes: Mutex<Lanes>,
     arrived: Notify,
     orders: mpsc::Sender<Order>,
@@ -113,11 +116,20 @@ impl Queue {
         let store = Arc::new(store);
         let writer = Writer::new(Arc::clone(&store), &found, Full::default());
         let (orders, inbox) = mpsc::channel();
+        let mut undead: HashSet<_> = dead.numbers()?.into_iter().collect();
+        undead.retain(|(agent, number)| store.state().ledger.agent(*agent).done.number < *number);
         let mut lanes = Lanes::default();
         for (number, agent) in store.state().ledger.agents().filter(|(_, agent)| agent.queued() > 0) {
             lanes.arrived(number, agent.queued());
         }
-        let queue = Arc::new(Self { store, dead, lanes: Mutex::new(lanes), arrived: Notify::new(), orders });
+        let queue = Arc::new(Self {
+            store,
+            dead,
+            undead: Mutex::new(undead),
+            lanes: Mutex::new(lanes),
+            arrived: Notify::new(),
+            orders,
+        });
         let own = Arc::downgrade(&queue);
         thread::Builder::new().name("queue".to_owned()).spawn(move || {
             let told = |agents: &[u32]| {
@@ -194,6 +206,11 @@ impl Queue {
 
     /// The record is delivered.
     pub(crate) fn delivered(&self, agent: u32, stored: &Stored) {
+        let number = stored.position.number;
+        if self.undead.lock().unwrap_or_else(PoisonError::into_inner).remove(&(agent, number)) {
+            // Left behind, it would be put back one day, and come twice.
+            self.dead.remove(&format!("{agent}-{number}")).ok();
+        }
         let queued = self.store.done(agent, stored.position, stored.segment, false);
         self.give_back(agent, queued);
     }

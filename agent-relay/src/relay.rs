@@ -178,7 +178,7 @@ impl Relay {
         };
         Counts::add(&upstream.counts.bytes_out, body.len() as u64);
         match upstream.send(false, &mut make, self.patience).await {
-            Ok((response, sender)) => {
+            Ok((response, connection)) => {
                 let status = response.status().as_u16();
                 let told = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
                 let told = verdict::retry_after(told);
@@ -186,7 +186,7 @@ impl Relay {
                 // The answer counts; what stands in it does not.
                 let read = Limited::new(response.into_body(), MOST_ANSWER_BYTES).collect();
                 if matches!(time::timeout(self.patience, read).await, Ok(Ok(_))) {
-                    upstream.put(sender);
+                    upstream.put(connection);
                 }
                 Outcome::Answered(status)
             }

@@ -28,6 +28,8 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + S
 
 /// How long a connection is kept that nobody uses.
 const KEEP: Duration = Duration::from_secs(50);
+/// How long a connection is used at all, so that a name that moved is followed.
+const AGE: Duration = Duration::from_secs(300);
 /// How many are kept.
 const KEPT: usize = 64;
 
@@ -106,9 +108,15 @@ pub(crate) struct Upstream {
     pub(crate) spec: Spec,
     pub(crate) counts: Counts,
     breaker: Mutex<Breaker>,
-    free: Mutex<Vec<(Instant, http1::SendRequest<Body>)>>,
+    free: Mutex<Vec<(Instant, Connection)>>,
     dialer: Arc<Dialer>,
     drain: Drain,
+}
+
+/// One connection, for one request at a time.
+pub(crate) struct Connection {
+    sender: http1::SendRequest<Body>,
+    opened: Instant,
 }
 
 /// Why there is no answer.
@@ -141,7 +149,7 @@ impl Upstream {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn free(&self) -> MutexGuard<'_, Vec<(Instant, http1::SendRequest<Body>)>> {
+    fn free(&self) -> MutexGuard<'_, Vec<(Instant, Connection)>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -150,17 +158,17 @@ impl Upstream {
         self.free().clear();
     }
 
-    fn kept(&self) -> Option<http1::SendRequest<Body>> {
+    fn kept(&self) -> Option<Connection> {
         let mut free = self.free();
-        free.retain(|(since, sender)| since.elapsed() < KEEP && sender.is_ready());
-        free.pop().map(|(_, sender)| sender)
+        free.retain(|(since, connection)| since.elapsed() < KEEP && connection.sender.is_ready());
+        free.pop().map(|(_, connection)| connection)
     }
 
     /// Takes a connection back once its answer was read to the end.
-    pub(crate) fn put(&self, sender: http1::SendRequest<Body>) {
+    pub(crate) fn put(&self, connection: Connection) {
         let mut free = self.free();
-        if free.len() < KEPT && !self.drain.is_started() {
-            free.push((Instant::now(), sender));
+        if free.len() < KEPT && !self.drain.is_started() && connection.opened.elapsed() < AGE {
+            free.push((Instant::now(), connection));
         }
     }
 
@@ -171,14 +179,14 @@ impl Upstream {
         anew: bool,
         make: &mut (dyn FnMut() -> Option<Request<Body>> + Send),
         patience: Duration,
-    ) -> Result<(Response<Incoming>, http1::SendRequest<Body>), Error> {
+    ) -> Result<(Response<Incoming>, Connection), Error> {
         Counts::add(&self.counts.requests, 1);
-        while let Some(mut sender) = if anew { None } else { self.kept() } {
+        while let Some(mut connection) = if anew { None } else { self.kept() } {
             let Some(request) = make() else { break };
-            let answer = time::timeout(patience, sender.send_request(request)).await;
+            let answer = time::timeout(patience, connection.sender.send_request(request)).await;
             match answer {
                 Err(_) => return Err(Error::Late),
-                Ok(Ok(response)) => return Ok((response, sender)),
+                Ok(Ok(response)) => return Ok((response, connection)),
                 Ok(Err(error)) => tracing::debug!(%error, "a kept connection was closed"),
             }
         }
@@ -187,7 +195,8 @@ impl Upstream {
         Counts::add(&self.counts.connections, 1);
         let Some(request) = make() else { return Err(Error::Late) };
         let answer = time::timeout(patience, sender.send_request(request)).await.map_err(|_| Error::Late)?;
-        answer.map(|response| (response, sender)).map_err(Error::Send)
+        let connection = Connection { sender, opened: Instant::now() };
+        answer.map(|response| (response, connection)).map_err(Error::Send)
     }
 
     /// A request to this upstream, addressed as the way to it wants it.

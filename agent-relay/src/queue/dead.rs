@@ -84,6 +84,17 @@ impl Dead {
         Ok(letters)
     }
 
+    /// The agent and the number of each, as their names have them.
+    pub(crate) fn numbers(&self) -> io::Result<Vec<(u32, u64)>> {
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let name = entry?.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".letter")?.split_once('-'));
+            numbers.extend(id.and_then(|(agent, number)| Some((agent.parse().ok()?, number.parse().ok()?))));
+        }
+        Ok(numbers)
+    }
+
     fn path(&self, id: &str) -> Option<PathBuf> {
         let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
         is_id.then(|| self.folder.join(format!("{id}.letter")))

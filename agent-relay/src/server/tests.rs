@@ -159,6 +159,7 @@ async fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     while !is_so() {
         assert!(std::time::Instant::now() < deadline, "waited for {what}");
+        // Sleeps: between two looks at the condition.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -283,4 +284,31 @@ async fn what_grew_too_old_is_put_aside_and_can_be_forgotten() {
     }
     assert_eq!(old.queue.balance(), balance, "who forgets a dead letter does not change what it was");
     assert!(seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_dead_letter_whose_mark_a_crash_forgot_is_none_once_it_is_delivered() {
+    let (folder, drain) = (tempfile::tempdir().unwrap(), Drain::default());
+    let (base, seen) = backend(&drain, 202).await;
+    let quota = Wish::of(Vec::new()).quota;
+    let crashed = Queue::open(folder.path(), quota).unwrap();
+    let envelope = Envelope { method: "POST".to_owned(), path: "/x".to_owned(), ..Envelope::default() };
+    crashed.keep("a".to_owned(), encode(&envelope), "x".into()).await.unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("queue")).unwrap();
+    for entry in std::fs::read_dir(folder.path().join("queue")).unwrap().flatten() {
+        std::fs::copy(entry.path(), copy.path().join("queue").join(entry.file_name())).unwrap();
+    }
+    let agent = crashed.take().await;
+    let stored = crashed.first(agent).unwrap().unwrap();
+    crashed.bury(agent, &stored, "refused").unwrap();
+    std::fs::create_dir(copy.path().join("dead")).unwrap();
+    for entry in std::fs::read_dir(folder.path().join("dead")).unwrap().flatten() {
+        std::fs::copy(entry.path(), copy.path().join("dead").join(entry.file_name())).unwrap();
+    }
+    let relay = relay(copy.path(), Wish::of(vec![base]), &drain);
+    assert_eq!(relay.queue.dead_letters().unwrap().len(), 1);
+    wait_for("the delivery", || relay.queue.balance().delivered == 1).await;
+    assert_eq!(seen.lock().unwrap().len(), 1);
+    assert!(relay.queue.dead_letters().unwrap().is_empty());
 }
