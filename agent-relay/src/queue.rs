@@ -24,6 +24,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use common::quiet::Quiet;
 use tokio::sync::{Notify, oneshot};
 
 pub use self::ledger::Balance;
@@ -366,8 +367,11 @@ fn write(mut writer: Writer, inbox: &mpsc::Receiver<Order>, quota: Quota, told: 
             }
         }
         if settled.elapsed() >= SETTLE || !settlers.is_empty() {
-            if let Err(error) = writer.settle() {
-                tracing::warn!(%error, "what is delivered was not written down; it may be sent twice");
+            static QUIET: Quiet = Quiet::new(Duration::from_secs(10));
+            if let Err(error) = writer.settle()
+                && let Some(suppressed) = QUIET.speak(Instant::now())
+            {
+                tracing::warn!(%error, suppressed, "what is delivered was not written down; it may be sent twice");
             }
             settled = Instant::now();
             for answer in settlers {

@@ -7,9 +7,11 @@ use std::{
     collections::{BTreeMap, HashMap},
     io,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use common::quiet::Quiet;
 
 use super::{
     Quota, Refusal,
@@ -221,9 +223,12 @@ impl Writer {
 
     /// Begins a new file of records, after those before it are sealed as far as they can be.
     fn begin(&mut self) -> io::Result<()> {
-        if let Err(error) = self.seal() {
+        static QUIET: Quiet = Quiet::new(Duration::from_secs(10));
+        if let Err(error) = self.seal()
+            && let Some(suppressed) = QUIET.speak(Instant::now())
+        {
             // They stay in memory, and are sealed with the next one.
-            tracing::warn!(%error, "a queue file was not sealed");
+            tracing::warn!(%error, suppressed, "a queue file was not sealed");
         }
         let before = self.store.state().segments.get(&self.highest).map_or(0, |known| known.good_bytes);
         let number = self.highest + 1;
