@@ -100,8 +100,6 @@ fn what_is_accepted_is_delivered_in_order_through_kills_and_outages() {
     let came = unique.len() as u64;
     assert_eq!(balance, Balance { accepted: came, delivered: came, queued: 0, dead_lettered: 0 });
     assert!((told..=told + 4 * 6).contains(&came), "{came} came, {told} were told");
-    let twice = receiver.bodies().len() - unique.len();
-    assert!(twice < unique.len(), "sent twice: {twice}");
     assert_eq!(relay.daemon.take().unwrap().stop(), 0);
 }
 
