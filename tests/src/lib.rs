@@ -13,4 +13,5 @@ pub mod daemon;
 pub mod http;
 pub mod peer;
 pub mod program;
+pub mod relay;
 pub mod wait;

@@ -1,0 +1,48 @@
+//! What the fuzzers call with bytes of their choice; the ordinary tests call it too.
+
+use crate::{
+    envelope,
+    intake::path,
+    queue::{read_anything, read_index},
+};
+
+/// A file of the queue, its index, or the head of a record: whatever the bytes are, nothing panics, and what can be
+/// read is said in the same words again.
+pub fn relay(bytes: &[u8]) {
+    read_anything(bytes);
+    read_index(bytes);
+    if let Some(kept) = envelope::decode(bytes) {
+        assert_eq!(
+            envelope::decode(&envelope::encode(&kept)).as_ref(),
+            Some(&kept),
+            "what is kept comes back"
+        );
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let bare = path::bare(text);
+        assert!(text.ends_with(bare), "a path only loses its beginning");
+        path::shape(bare);
+        path::way("POST", bare);
+        let (rest, _) = path::without_key(text);
+        assert!(!rest.starts_with("api_key=") && !rest.contains("&api_key="), "no key stays in a query");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_much(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            super::relay(&bytes);
+        }
+
+        #[test]
+        fn nor_is_a_head_that_is_nearly_one(
+            target in "/[a-z]{0,9}([?][ -~]{0,9})?", place in "(-|query|dd-api-key|x y)", fields in "([a-z]{1,3}: [ -~]{0,5}\n){0,3}"
+        ) {
+            super::relay(format!("POST {target} {place} 0f -\n{fields}").as_bytes());
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What agent-relay can be told, and what it then does.
+
+mod tables;
+
+use std::{net::IpAddr, net::SocketAddr, path::PathBuf, time::Duration};
+
+use common::{
+    config::{Error, Secret, Setting, Settings},
+    daemon::Configured,
+    listen,
+};
+
+use crate::{
+    route::Rule,
+    upstream::{Base, Spec, Trust, WebProxy},
+};
+
+/// Every setting. The old ones have the names that the agents' own files have.
+pub static SETTINGS: [Setting; 20] = [
+    Setting::new("dd_url", "URL,…", "Where data goes: one or more base URLs", None),
+    Setting::new(
+        "api_key",
+        "KEY,…",
+        "Replaces the keys of the agents; without it theirs are passed on",
+        None,
+    ),
+    Setting::new("listen_port", "PORT,…", "Where agents connect", Some("17123,18123")),
+    Setting::new("non_local_traffic", "BOOL", "Whether agents of other hosts may connect", Some("false")),
+    Setting::new(
+        "bind_host",
+        "ADDRESS",
+        "The address to listen on without non_local_traffic",
+        Some("localhost"),
+    ),
+    Setting::new("proxy_host", "HOST", "The web proxy on the way out", None),
+    Setting::new("proxy_port", "PORT", "The port of the web proxy", Some("3128")),
+    Setting::new("proxy_user", "NAME", "Who the web proxy wants to know", None),
+    Setting::new("proxy_password", "SECRET", "The password for the web proxy", None),
+    Setting::new("no_proxy", "HOST,…", "Hosts that are reached without the web proxy", None),
+    Setting::new("skip_ssl_validation", "BOOL", "Whether any certificate is believed", Some("false")),
+    Setting::new("ca_certs", "FILE", "PEM certificates that vouch for the upstreams, and no others", None),
+    Setting::new("forwarder_timeout", "TIME", "How long an upstream may take to answer", Some("20s")),
+    Setting::new("data_dir", "FOLDER", "Where the queue is", Some("/var/lib/wayside/agent-relay")),
+    Setting::new("stats_addr", "ADDRESS", "Where the stats are, on loopback", Some("127.0.0.1:3835")),
+    Setting::new("queue_max_bytes", "BYTES", "How much may wait in all", Some("10GiB")),
+    Setting::new("queue_max_age", "TIME", "What waited longer becomes a dead letter", Some("10days")),
+    Setting::new("agent_max_bytes", "BYTES", "How much of one agent may wait", Some("1GiB")),
+    Setting::new("body_max_bytes", "BYTES", "The largest body that is taken", Some("64MiB")),
+    Setting::new("memory_max_bytes", "BYTES", "Memory for bodies on their way to disk", Some("96MiB")),
+];
+
+/// A checked configuration.
+#[derive(Debug)]
+pub struct Config {
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) stats: SocketAddr,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) upstreams: Vec<Spec>,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) others: Vec<usize>,
+    pub(crate) proxy: Option<WebProxy>,
+    pub(crate) trust: Trust,
+    pub(crate) patience: Duration,
+    pub(crate) max_bytes: u64,
+    pub(crate) max_age: Duration,
+    pub(crate) agent_max_bytes: u64,
+    pub(crate) body_max_bytes: u64,
+    pub(crate) memory_bytes: u64,
+}
+
+impl Configured for Config {
+    fn health(&self) -> SocketAddr {
+        self.stats
+    }
+}
+
+impl Config {
+    /// Understands the settings.
+    ///
+    /// # Errors
+    /// With every problem at once.
+    pub fn resolve(mut settings: Settings) -> Result<Self, Error> {
+        let listen = listeners(&mut settings);
+        let mut upstreams = from_urls(&mut settings);
+        let (rules, others) = tables::read(&mut settings, &mut upstreams);
+        if upstreams.is_empty() {
+            settings.refuse("dd_url", "tell at least one URL, here or as an [[upstream]]");
+        }
+        let stats = settings.address("stats_addr");
+        if !stats.ip().is_loopback() {
+            settings.refuse("stats_addr", "use an address of loopback: whoever sees it sees every agent");
+        }
+        let body_max_bytes = settings.bytes("body_max_bytes");
+        let memory_bytes = settings.bytes("memory_max_bytes");
+        if memory_bytes < body_max_bytes {
+            settings.refuse("memory_max_bytes", "use at least body_max_bytes");
+        }
+        if body_max_bytes > 1 << 30 {
+            settings.refuse("body_max_bytes", "use at most 1GiB");
+        }
+        let skips = settings.flag("skip_ssl_validation");
+        let trust = match settings.optional("ca_certs") {
+            _ if skips => Trust::Anybody,
+            Some(file) => Trust::File(file.into()),
+            None => Trust::System,
+        };
+        let config = Self {
+            listen,
+            stats,
+            data_dir: settings.optional("data_dir").unwrap_or_default().into(),
+            upstreams,
+            rules,
+            others,
+            proxy: web_proxy(&mut settings),
+            trust,
+            patience: patience(&mut settings),
+            max_bytes: settings.bytes("queue_max_bytes"),
+            max_age: settings.duration("queue_max_age"),
+            agent_max_bytes: settings.bytes("agent_max_bytes"),
+            body_max_bytes,
+            memory_bytes,
+        };
+        settings.or_ok(config)
+    }
+}
+
+/// The agents' own files have a number of seconds.
+fn patience(settings: &mut Settings) -> Duration {
+    match settings.optional("forwarder_timeout").and_then(|told| told.parse().ok()) {
+        Some(seconds) => Duration::from_secs(seconds),
+        None => settings.duration("forwarder_timeout"),
+    }
+}
+
+fn listeners(settings: &mut Settings) -> Vec<SocketAddr> {
+    let is_open = settings.flag("non_local_traffic");
+    let host = settings.optional("bind_host").unwrap_or_default().to_owned();
+    let host = if host == "localhost" { "127.0.0.1" } else { &host };
+    let address: IpAddr = host.parse().unwrap_or_else(|_| {
+        settings.refuse("bind_host", "use localhost or an IP address");
+        IpAddr::from([127, 0, 0, 1])
+    });
+    let mut addresses = Vec::new();
+    for port in settings.list("listen_port") {
+        match port.parse() {
+            Ok(port) if is_open => addresses.push(listen::everywhere(port)),
+            Ok(port) => addresses.push(SocketAddr::new(address, port)),
+            Err(_) => settings.refuse("listen_port", "use ports from 1 to 65535, with commas between"),
+        }
+    }
+    addresses
+}
+
+/// Whether this can stand in a query as it is.
+fn is_key(key: &Secret) -> bool {
+    key.expose().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte))
+}
+
+/// The upstreams of `dd_url`, with their keys in the same order, or one key for all.
+fn from_urls(settings: &mut Settings) -> Vec<Spec> {
+    let urls = settings.list("dd_url");
+    let keys: Vec<Secret> = settings.list("api_key").iter().map(|key| Secret::from(key.as_str())).collect();
+    if keys.iter().any(|key| !is_key(key)) {
+        settings.problem("API_KEY: use letters, digits and -_.~ only".to_owned());
+    }
+    if keys.len() > 1 && keys.len() != urls.len() {
+        settings.problem("API_KEY: tell one key, or one for each URL in DD_URL".to_owned());
+    }
+    let mut upstreams = Vec::new();
+    for (index, url) in urls.iter().enumerate() {
+        match Base::parse(url) {
+            Some(base) => upstreams.push(Spec {
+                name: base.authority(),
+                base,
+                weight: 1,
+                health: None,
+                key: keys.get(index).or(keys.first()).cloned(),
+            }),
+            None => settings
+                .refuse("dd_url", "use URLs such as https://app.example.com, without a user or a query"),
+        }
+    }
+    upstreams
+}
+
+fn web_proxy(settings: &mut Settings) -> Option<WebProxy> {
+    let except = settings.list("no_proxy");
+    let told = settings.optional("proxy_host").map(str::to_owned);
+    if let Some(host) = told {
+        let port = settings.port("proxy_port");
+        let user = settings.optional("proxy_user").map(str::to_owned);
+        let credentials = user.map(|user| {
+            let password = settings.secret("proxy_password");
+            Secret::from(format!("{user}:{}", password.as_ref().map_or("", Secret::expose)).as_str())
+        });
+        return Some(WebProxy { host, port, credentials, except });
+    }
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let url = variable("https_proxy").or_else(|| variable("HTTPS_PROXY"))?;
+    let proxy = from_url(&url, except);
+    if proxy.is_none() {
+        settings
+            .problem("HTTPS_PROXY: use http://host:port, with user:password@ if it wants them".to_owned());
+    }
+    proxy
+}
+
+/// A web proxy as the usual environment variables have it.
+fn from_url(url: &str, except: Vec<String>) -> Option<WebProxy> {
+    let rest = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+    if rest.contains("://") {
+        return None;
+    }
+    let (credentials, place) = match rest.rsplit_once('@') {
+        Some((credentials, place)) => (Some(Secret::from(credentials)), place),
+        None => (None, rest),
+    };
+    let base = Base::parse(&format!("http://{place}"))?;
+    let port = if place.contains(':') { base.port } else { 3128 };
+    Some(WebProxy { host: base.host, port, credentials, except })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,28 @@
+//! Takes what monitoring agents send, keeps it on disk, and delivers it in order.
+
+#[doc(hidden)]
+pub mod attack;
+pub mod config;
+mod envelope;
+mod fleet;
+pub mod import;
+mod intake;
+mod keys;
+pub mod queue;
+mod relay;
+mod route;
+pub mod server;
+mod stats;
+pub mod tool;
+mod upstream;
+
+use common::{daemon::Daemon, telemetry::Layout};
+
+/// What is fixed about agent-relay.
+pub static DAEMON: Daemon = Daemon {
+    name: "agent-relay",
+    about: "Takes what monitoring agents send, keeps it on disk, and delivers it in order",
+    settings: &config::SETTINGS,
+    layout: Layout::InfoTM,
+    threads: 2,
+};

@@ -1,0 +1,280 @@
+//! The files of a queue, and what is known of them in memory: for a sealed file next to nothing.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+
+use super::{
+    budget::{Budget, Share},
+    disk::Disk,
+    frame::{self, Record},
+    index::{self, Entry},
+    ledger::{Ledger, Position},
+};
+
+/// Where a record stands in a file that has no index yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) at: u64,
+    pub(super) record_bytes: u64,
+    pub(super) time_ms: u64,
+}
+
+/// One file of records.
+#[derive(Debug, Default)]
+pub(super) struct Segment {
+    /// Up to where it is good.
+    pub(super) good_bytes: u64,
+    /// Its records, until it is sealed.
+    pub(super) entries: Option<BTreeMap<(u32, u64), Place>>,
+    /// Whether its index was found to be whole.
+    pub(super) checked: bool,
+    /// A record that is known to be needed yet.
+    pub(super) needed: Option<(u32, u64)>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) ledger: Ledger,
+    pub(super) segments: BTreeMap<u64, Segment>,
+    /// What changed since it was last written down.
+    pub(super) changed: HashSet<u32>,
+}
+
+/// See the module. Shared by who writes and who reads.
+pub(crate) struct Store {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) folder: PathBuf,
+    pub(super) state: Mutex<State>,
+    pub(super) budget: Arc<Budget>,
+}
+
+/// A record that was read back.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) position: Position,
+    /// The file that it stands in.
+    pub(crate) segment: u64,
+    pub(crate) time_ms: u64,
+    pub(crate) head: Bytes,
+    pub(crate) body: Bytes,
+    /// The memory that it takes.
+    pub(super) _share: Share,
+}
+
+/// Memory for bodies on their way out.
+pub(super) const MEMORY_BYTES: u64 = 64 << 20;
+
+/// What comes next for an agent.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// This record.
+    Record(Stored),
+    /// Records up to this one are not readable any more.
+    Lost(Position, u64),
+    /// Nothing.
+    Empty,
+    /// There is no memory for it just now.
+    Busy,
+}
+
+impl Store {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn segment_path(&self, number: u64) -> PathBuf {
+        segment_path(&self.folder, number)
+    }
+
+    pub(super) fn index_path(&self, number: u64) -> PathBuf {
+        self.folder.join(format!("{number:016}.idx"))
+    }
+
+    /// The first record of an agent that is not done.
+    pub(crate) fn next(&self, agent: u32) -> io::Result<Next> {
+        let (done, last, near) = {
+            let state = self.state();
+            let known = state.ledger.agent(agent);
+            (known.done, known.last, known.near)
+        };
+        if last.number <= done.number {
+            return Ok(Next::Empty);
+        }
+        let mut from = near;
+        loop {
+            let in_memory = {
+                let state = self.state();
+                let Some((number, segment)) = state.segments.range(from..).next() else {
+                    return Ok(Next::Lost(last, from));
+                };
+                from = *number;
+                segment.entries.as_ref().map(|entries| {
+                    let first = entries.range((agent, done.number + 1)..=(agent, u64::MAX)).next();
+                    first.map(|((_, record), place)| (*record, place.at, place.record_bytes))
+                })
+            };
+            let found = match in_memory {
+                Some(found) => found,
+                None => match self.find_sealed(from, agent, done.number + 1) {
+                    Ok(found) => found.map(|e| (e.number, u64::from(e.at), u64::from(e.record_bytes))),
+                    Err(_) if !self.state().segments.contains_key(&from) => None,
+                    Err(error) => return Err(error),
+                },
+            };
+            if let Some((number, at, bytes)) = found {
+                return self.read(from, agent, done, number, at, bytes);
+            }
+            from += 1;
+        }
+    }
+
+    fn find_sealed(&self, segment: u64, agent: u32, from: u64) -> io::Result<Option<Entry>> {
+        if !self.state().segments.get(&segment).is_none_or(|known| known.checked) {
+            self.entries(segment)?;
+            if let Some(known) = self.state().segments.get_mut(&segment) {
+                known.checked = true;
+            }
+        }
+        let file = self.disk.open(&self.index_path(segment))?;
+        index::find(&|at, buffer| file.read_at(at, buffer), file.length()?, agent, from)
+    }
+
+    /// Every entry of a sealed file; its index is made again if it is not whole.
+    pub(super) fn entries(&self, segment: u64) -> io::Result<Vec<Entry>> {
+        let path = self.index_path(segment);
+        if let Some(entries) = self.disk.read(&path).ok().and_then(|bytes| index::check(&bytes)) {
+            return Ok(entries);
+        }
+        let bytes = self.disk.read(&self.segment_path(segment))?;
+        let good = self.state().segments.get(&segment).map_or(u64::MAX, |known| known.good_bytes);
+        let bytes = bytes.get(..usize::try_from(good).unwrap_or(usize::MAX)).unwrap_or(&bytes);
+        let mark = frame::read_file_head(bytes).map_or(0, |head| head.mark);
+        let contents = frame::read(bytes, frame::FILE_HEAD, mark);
+        let mut entries: Vec<_> = contents.records.iter().map(|(at, record)| entry(*at, record)).collect();
+        entries.sort_unstable();
+        self.write_index(segment, &entries)?;
+        tracing::warn!(segment, lost_bytes = contents.lost_bytes, "the index of a queue file was made again");
+        Ok(entries)
+    }
+
+    /// Writes the index of a file, durably.
+    pub(super) fn write_index(&self, segment: u64, entries: &[Entry]) -> io::Result<()> {
+        let path = self.index_path(segment);
+        let new = path.with_extension(format!("idx.new-{:08x}", fastrand::u32(..)));
+        let written = (|| {
+            let mut file = self.disk.create(&new)?;
+            file.append(&index::encode(entries.iter().copied()))?;
+            file.sync()?;
+            self.disk.rename(&new, &path)?;
+            self.disk.sync_folder(&self.folder)
+        })();
+        if written.is_err() {
+            self.disk.remove(&new).ok();
+        }
+        written
+    }
+
+    fn read(
+        &self,
+        segment: u64,
+        agent: u32,
+        done: Position,
+        number: u64,
+        at: u64,
+        bytes: u64,
+    ) -> io::Result<Next> {
+        let Some(share) = self.budget.take(bytes) else { return Ok(Next::Busy) };
+        let mut buffer = vec![0; usize::try_from(bytes).unwrap_or(0)];
+        let file = match self.disk.open(&self.segment_path(segment)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Next::Lost(Position { number, total: done.total }, segment));
+            }
+            file => file?,
+        };
+        file.read_at(at, &mut buffer)?;
+        let record = frame::read_record(&buffer);
+        let Some(record) = record.filter(|r| r.fixed.agent == agent && r.fixed.number == number) else {
+            return Ok(Next::Lost(Position { number, total: done.total }, segment));
+        };
+        if number > done.number + 1 {
+            let total = record.fixed.total.saturating_sub(bytes);
+            return Ok(Next::Lost(Position { number: number - 1, total }, segment));
+        }
+        let (position, time_ms) = (Position { number, total: record.fixed.total }, record.fixed.time_ms);
+        let body_at = frame::RECORD + record.head.len();
+        let whole = Bytes::from(buffer);
+        let (head, body) = (whole.slice(frame::RECORD..body_at), whole.slice(body_at..));
+        Ok(Next::Record(Stored { position, segment, time_ms, head, body, _share: share }))
+    }
+
+    /// The records of an agent up to this one are delivered, or have become dead letters.
+    pub(crate) fn done(&self, agent: u32, done: Position, near: u64, is_dead: bool) -> u64 {
+        let mut state = self.state();
+        let known = state.ledger.agent(agent);
+        let dead = if is_dead { done.number.saturating_sub(known.done.number) } else { 0 };
+        state.ledger.done(agent, done, known.dead + dead, near);
+        state.changed.insert(agent);
+        state.ledger.look(agent).map_or(0, super::ledger::Agent::queued)
+    }
+
+    /// Removes the files that nobody needs, as far as `durable` knows what is done. Returns how many.
+    pub(super) fn sweep(&self, active: u64, durable: &dyn Fn(u32) -> u64) -> io::Result<usize> {
+        let sealed: Vec<_> = {
+            let state = self.state();
+            let is_old =
+                |(number, segment): &(&u64, &Segment)| **number < active && segment.entries.is_none();
+            state.segments.iter().filter(is_old).map(|(number, segment)| (*number, segment.needed)).collect()
+        };
+        let mut removed = 0;
+        let mut read = 0;
+        for (number, needed) in sealed {
+            let is_needed = |(agent, record): (u32, u64)| record > durable(agent);
+            if needed.is_some_and(is_needed) {
+                continue;
+            }
+            // The others have time: those who wait to be written have not.
+            if read == MOST_READ {
+                break;
+            }
+            read += 1;
+            let needed = self.entries(number)?.iter().map(|e| (e.agent, e.number)).find(|e| is_needed(*e));
+            if needed.is_some() {
+                if let Some(segment) = self.state().segments.get_mut(&number) {
+                    segment.needed = needed;
+                }
+                continue;
+            }
+            // Out of sight first, so that a reader does not take what is missing for lost.
+            self.state().segments.remove(&number);
+            self.disk.remove(&self.segment_path(number))?;
+            self.disk.remove(&self.index_path(number))?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+}
+
+/// So many indexes are read at once to see whether their files are needed.
+const MOST_READ: usize = 4;
+
+/// The entry of a record that begins there.
+pub(super) fn entry(at: u64, record: &Record<'_>) -> Entry {
+    Entry {
+        agent: record.fixed.agent,
+        number: record.fixed.number,
+        at: u32::try_from(at).unwrap_or(u32::MAX),
+        record_bytes: u32::try_from(record.fixed.record_bytes()).unwrap_or(u32::MAX),
+        time_s: u32::try_from(record.fixed.time_ms / 1000).unwrap_or(u32::MAX),
+    }
+}
+
+/// The file of this number.
+pub(super) fn segment_path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:016}.log"))
+}

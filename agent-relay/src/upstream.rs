@@ -1,0 +1,249 @@
+//! The other sides: where they are, how well they are, and the connections to them.
+
+mod breaker;
+mod dial;
+mod proxy;
+mod trust;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use common::{config::Secret, drain::Drain};
+use http::{HeaderValue, Request, Response, Uri, header, uri};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::{body::Incoming, client::conn::http1};
+use tokio::time;
+
+use self::{breaker::Breaker, dial::Dialer};
+pub(crate) use self::{breaker::Permit, proxy::WebProxy, trust::Trust};
+
+/// A body on its way to the other side.
+pub(crate) type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// How long a connection is kept that nobody uses.
+const KEEP: Duration = Duration::from_secs(50);
+/// How long a connection is used at all, so that a name that moved is followed.
+const AGE: Duration = Duration::from_secs(300);
+/// How many are kept.
+const KEPT: usize = 64;
+
+/// Where an upstream is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Base {
+    pub(crate) tls: bool,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// What stands before every path, without a slash at its end.
+    pub(crate) path: String,
+}
+
+impl Base {
+    /// Reads a URL; without a scheme it is https, as it always was.
+    pub(crate) fn parse(url: &str) -> Option<Self> {
+        let url = url.trim();
+        let whole = if url.contains("://") { url.to_owned() } else { format!("https://{url}") };
+        let uri: Uri = whole.parse().ok()?;
+        let tls = match uri.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let is_plain = uri.query().is_none() && !uri.authority()?.as_str().contains('@') && !host.is_empty();
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        is_plain.then(|| Self { tls, host, port, path: uri.path().trim_end_matches('/').to_owned() })
+    }
+
+    /// `host:port`, as an authority.
+    pub(crate) fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// What is counted of an upstream.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) requests: AtomicU64,
+    pub(crate) bytes_out: AtomicU64,
+    pub(crate) connect_errors: AtomicU64,
+    pub(crate) response_errors: AtomicU64,
+    pub(crate) retries: AtomicU64,
+    pub(crate) connections: AtomicU64,
+    /// Answers by their hundreds, from 1xx to 5xx.
+    pub(crate) answers: [AtomicU64; 5],
+    pub(crate) checks_failed: AtomicU64,
+    pub(crate) downs: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn add(counter: &AtomicU64, more: u64) {
+        counter.fetch_add(more, Ordering::Relaxed);
+    }
+}
+
+/// What an upstream is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    pub(crate) name: String,
+    pub(crate) base: Base,
+    pub(crate) weight: u32,
+    /// A path that is asked for while all is quiet; nothing is asked without it.
+    pub(crate) health: Option<String>,
+    /// The key that replaces those of the clients.
+    pub(crate) key: Option<Secret>,
+}
+
+/// One upstream.
+pub(crate) struct Upstream {
+    pub(crate) spec: Spec,
+    pub(crate) counts: Counts,
+    breaker: Mutex<Breaker>,
+    free: Mutex<Vec<(Instant, Connection)>>,
+    dialer: Arc<Dialer>,
+    drain: Drain,
+}
+
+/// One connection, for one request at a time.
+pub(crate) struct Connection {
+    sender: http1::SendRequest<Body>,
+    opened: Instant,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Nobody is there, or not who it should be.
+    #[error("connect: {0}")]
+    Connect(#[source] std::io::Error),
+    /// It broke off.
+    #[error("send: {0}")]
+    Send(#[source] hyper::Error),
+    /// It takes too long.
+    #[error("no answer in time")]
+    Late,
+}
+
+impl Upstream {
+    pub(crate) fn new(spec: Spec, dialer: Arc<Dialer>, drain: Drain) -> Self {
+        Self {
+            spec,
+            counts: Counts::default(),
+            breaker: Mutex::default(),
+            free: Mutex::default(),
+            dialer,
+            drain,
+        }
+    }
+
+    pub(crate) fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<(Instant, Connection)>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of every connection that nobody uses.
+    pub(crate) fn let_go(&self) {
+        self.free().clear();
+    }
+
+    fn kept(&self) -> Option<Connection> {
+        let mut free = self.free();
+        free.retain(|(since, connection)| since.elapsed() < KEEP && connection.sender.is_ready());
+        free.pop().map(|(_, connection)| connection)
+    }
+
+    /// Takes a connection back once its answer was read to the end.
+    pub(crate) fn put(&self, connection: Connection) {
+        let mut free = self.free();
+        if free.len() < KEPT && !self.drain.is_started() && connection.opened.elapsed() < AGE {
+            free.push((Instant::now(), connection));
+        }
+    }
+
+    /// Sends a request. `make` is called again when a kept connection turns out to be closed; with `anew` none is
+    /// used that was kept.
+    pub(crate) async fn send(
+        &self,
+        anew: bool,
+        make: &mut (dyn FnMut() -> Option<Request<Body>> + Send),
+        patience: Duration,
+    ) -> Result<(Response<Incoming>, Connection), Error> {
+        Counts::add(&self.counts.requests, 1);
+        while let Some(mut connection) = if anew { None } else { self.kept() } {
+            let Some(request) = make() else { break };
+            let answer = time::timeout(patience, connection.sender.send_request(request)).await;
+            match answer {
+                Err(_) => return Err(Error::Late),
+                Ok(Ok(response)) => return Ok((response, connection)),
+                Ok(Err(error)) => tracing::debug!(%error, "a kept connection was closed"),
+            }
+        }
+        let opened = time::timeout(patience, self.dialer.open(&self.spec.base, &self.drain)).await;
+        let mut sender = opened.map_err(|_| Error::Late).and_then(|opened| opened.map_err(Error::Connect))?;
+        Counts::add(&self.counts.connections, 1);
+        let Some(request) = make() else { return Err(Error::Late) };
+        let answer = time::timeout(patience, sender.send_request(request)).await.map_err(|_| Error::Late)?;
+        let connection = Connection { sender, opened: Instant::now() };
+        answer.map(|response| (response, connection)).map_err(Error::Send)
+    }
+
+    /// A request to this upstream, addressed as the way to it wants it.
+    pub(crate) fn address(&self, request: &mut Request<Body>, path: &str, query: &str) {
+        let base = &self.spec.base;
+        let target = format!("{}{path}", base.path);
+        let target = if query.is_empty() { target } else { format!("{target}?{query}") };
+        let mut parts = uri::Parts::default();
+        parts.path_and_query = target.parse().ok();
+        if let Some(authorization) = self.dialer.forwarding(base) {
+            parts.scheme = Some(uri::Scheme::HTTP);
+            parts.authority = base.authority().parse().ok();
+            if let Some(authorization) = authorization {
+                request.headers_mut().insert(header::PROXY_AUTHORIZATION, authorization);
+            }
+        }
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        let usual = base.port == if base.tls { 443 } else { 80 };
+        let host = if usual && !base.host.contains(':') { base.host.clone() } else { base.authority() };
+        if let Ok(host) = HeaderValue::from_str(&host) {
+            request.headers_mut().insert(header::HOST, host);
+        }
+    }
+}
+
+/// How upstreams are reached.
+pub(crate) fn dialer(trust: &Trust, proxy: Option<WebProxy>) -> anyhow::Result<Arc<Dialer>> {
+    Ok(Arc::new(Dialer::new(trust::client(trust)?, proxy)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Base;
+
+    #[test]
+    fn a_url_is_read_as_the_agents_read_it() {
+        let check = |url: &str, expected: Option<(bool, &str, u16, &str)>| {
+            let base = Base::parse(url);
+            let told = base.as_ref().map(|b| (b.tls, b.host.as_str(), b.port, b.path.as_str()));
+            assert_eq!(told, expected, "{url}");
+        };
+        check("http://localhost:7070/stsAgent/", Some((false, "localhost", 7070, "/stsAgent")));
+        check("app.example.com", Some((true, "app.example.com", 443, "")));
+        check("https://[::1]:8443", Some((true, "::1", 8443, "")));
+        check("http://user:secret@host", None);
+        check("ftp://host", None);
+        check("http://host/?a", None);
+        check("", None);
+    }
+}

@@ -1,0 +1,263 @@
+//! agent-relay as a process, what it delivers to, and agents that speak to it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::{
+    daemon::Daemon,
+    http,
+    peer::{connect, listen},
+    wait::{PATIENCE, wait_for},
+};
+
+/// A monitoring backend: writes down every body that it took, and answers what it is told to.
+#[derive(Clone)]
+pub struct Receiver {
+    /// Where it listens.
+    pub address: SocketAddr,
+    bodies: Arc<Mutex<Vec<String>>>,
+    paths: Arc<Mutex<Vec<String>>>,
+    status: Arc<AtomicU16>,
+    refused: Arc<AtomicU64>,
+}
+
+impl Receiver {
+    /// Starts one that answers 202.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    pub fn start() -> Self {
+        let (listener, address) = listen();
+        let receiver = Self {
+            address,
+            bodies: Arc::default(),
+            paths: Arc::default(),
+            status: Arc::new(AtomicU16::new(202)),
+            refused: Arc::default(),
+        };
+        let own = receiver.clone();
+        thread::spawn(move || own.accept(&listener));
+        receiver
+    }
+
+    fn accept(&self, listener: &TcpListener) {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let own = self.clone();
+            thread::spawn(move || own.serve(stream));
+        }
+    }
+
+    fn serve(&self, stream: TcpStream) -> Option<()> {
+        stream.set_nodelay(true).ok()?;
+        let mut writer = stream.try_clone().ok()?;
+        let mut reader = BufReader::new(stream);
+        loop {
+            let mut length = 0;
+            let mut first = String::new();
+            reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
+            loop {
+                let mut line = String::new();
+                reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+                if line == "\r\n" {
+                    break;
+                }
+                let line = line.to_ascii_lowercase();
+                if let Some(told) = line.strip_prefix("content-length:") {
+                    length = told.trim().parse().ok()?;
+                }
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).ok()?;
+            let status = self.status.load(Ordering::SeqCst);
+            if status < 300 {
+                self.bodies.lock().ok()?.push(String::from_utf8_lossy(&body).into_owned());
+                self.paths.lock().ok()?.push(first.split(' ').nth(1)?.to_owned());
+            } else {
+                self.refused.fetch_add(1, Ordering::SeqCst);
+            }
+            write!(writer, "HTTP/1.1 {status} Told\r\nContent-Length: 2\r\n\r\nok").ok()?;
+        }
+    }
+
+    /// Answers this from now on.
+    pub fn answer(&self, status: u16) {
+        self.status.store(status, Ordering::SeqCst);
+    }
+
+    /// How many requests it did not take.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    /// Every body that it took, in order.
+    ///
+    /// # Panics
+    /// When a thread of it panicked.
+    pub fn bodies(&self) -> Vec<String> {
+        self.bodies.lock().expect("no panic while locked").clone()
+    }
+
+    /// The targets of what it took, in order.
+    ///
+    /// # Panics
+    /// When a thread of it panicked.
+    pub fn paths(&self) -> Vec<String> {
+        self.paths.lock().expect("no panic while locked").clone()
+    }
+
+    /// By agent (the first word of a body), the numbers (the second) in the order in which each came first.
+    ///
+    /// # Panics
+    /// When a body is of another kind.
+    pub fn firsts(&self) -> BTreeMap<String, Vec<u64>> {
+        let mut firsts: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        let mut seen: HashMap<String, u64> = HashMap::new();
+        for body in self.bodies() {
+            let mut words = body.split(' ');
+            let agent = words.next().expect("an agent").to_owned();
+            let number: u64 = words.next().and_then(|word| word.parse().ok()).expect("a number");
+            *seen.entry(format!("{agent} {number}")).or_default() += 1;
+            let known = firsts.entry(agent).or_default();
+            if !known.contains(&number) {
+                known.push(number);
+            }
+        }
+        firsts
+    }
+}
+
+/// A running agent-relay.
+pub struct Relay {
+    /// Its process.
+    pub daemon: Option<Daemon>,
+    /// Where agents connect.
+    pub port: u16,
+    /// Where its stats are.
+    pub stats: u16,
+    folder: PathBuf,
+    upstream: String,
+    more: Vec<(String, String)>,
+}
+
+impl Relay {
+    /// Starts it with this data folder towards this upstream, on free ports.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start(folder: &Path, upstream: SocketAddr, more: &[(&str, &str)]) -> Self {
+        let more = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let upstream = format!("http://{upstream}");
+        let mut relay = Self { daemon: None, port: 0, stats: 0, folder: folder.to_owned(), upstream, more };
+        relay.again();
+        relay
+    }
+
+    /// Starts it once more after it ended, with the same data.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn again(&mut self) {
+        let folder = self.folder.to_string_lossy().into_owned();
+        let mut variables = vec![
+            ("DATA_DIR", folder.as_str()),
+            ("DD_URL", self.upstream.as_str()),
+            ("LISTEN_PORT", "0"),
+            ("STATS_ADDR", "127.0.0.1:0"),
+        ];
+        variables.extend(self.more.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let daemon = Daemon::start("agent-relay", &variables);
+        self.stats = daemon.port("Starting stats listener", "addr");
+        self.port = daemon.port("Starting agent listener", "addr");
+        self.daemon = Some(daemon);
+    }
+
+    /// Kills it where it stands, and starts it again.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn kill_and_start(&mut self) {
+        self.daemon.take().expect("it runs").kill();
+        self.again();
+    }
+
+    /// The balance sheet.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn balance(&self) -> Balance {
+        let told = http::get(self.stats, "/api/v1/balance");
+        let value: Value = serde_json::from_str(&told).expect("JSON");
+        let field = |name: &str| value[name].as_u64().expect("a number");
+        Balance {
+            accepted: field("accepted"),
+            delivered: field("delivered"),
+            queued: field("queued"),
+            dead_lettered: field("dead_lettered"),
+        }
+    }
+
+    /// Waits until nothing is queued, and returns the balance.
+    ///
+    /// # Panics
+    /// When something stays.
+    pub fn drained(&self) -> Balance {
+        wait_for("an empty queue", || Some(self.balance()).filter(|balance| balance.queued == 0))
+    }
+}
+
+/// What the relay says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Balance {
+    pub accepted: u64,
+    pub delivered: u64,
+    pub queued: u64,
+    pub dead_lettered: u64,
+}
+
+impl Balance {
+    /// Whether it adds up to the unit.
+    pub fn adds_up(&self) -> bool {
+        self.accepted == self.delivered + self.queued + self.dead_lettered
+    }
+}
+
+/// Posts a body as the agent of this key; the status, or nothing when the connection broke.
+pub fn post(port: u16, key: &str, body: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let length = body.len();
+    write!(
+        stream,
+        "POST /intake/?api_key={key} HTTP/1.1\r\nHost: relay\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.split(' ').nth(1)?.parse().ok()
+}
+
+/// Sends exactly these bytes and returns what comes back until the other side ends.
+///
+/// # Panics
+/// When nobody listens.
+pub fn say(port: u16, bytes: &[u8]) -> String {
+    let mut stream = connect(port);
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout can be set");
+    stream.write_all(bytes).expect("it is taken");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok();
+    String::from_utf8_lossy(&answer).into_owned()
+}

@@ -1,0 +1,66 @@
+//! agent-relay on a disk that is full: agents are asked to keep their data, and it heals by itself.
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{fs, path::Path, process::Command};
+
+use tempfile::TempDir;
+use tests::{
+    program,
+    relay::{Receiver, Relay, post},
+    wait::wait_for,
+};
+
+/// A small file system of its own; mount(8) wants root.
+struct Disk(TempDir);
+
+impl Disk {
+    fn mount(size: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let options = format!("size={size}");
+        program::run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder.path()));
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        Command::new("umount").args(["--lazy"]).arg(self.0.path()).status().ok();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_for_a_while_and_loses_nothing() {
+    let disk = Disk::mount("8m");
+    let filler = disk.path().join("filler");
+    fs::write(&filler, vec![0; 6 << 20]).unwrap();
+    let receiver = Receiver::start();
+    receiver.answer(503);
+    let mut relay = Relay::start(&disk.path().join("data"), receiver.address, &[("API_KEY", "own")]);
+    let log = relay.daemon.as_mut().unwrap();
+    log.announce("does not take data").announce("keep its data").announce("an upstream is down");
+    log.announce("not written down").announce("not sealed");
+    let mut number = 0;
+    let mut send = || {
+        let status = post(relay.port, "a", &format!("agent {} {}", number + 1, "x".repeat(20_000)));
+        assert!(matches!(status, Some(200 | 503)), "{status:?}");
+        number += u64::from(status == Some(200));
+        (status, number)
+    };
+    let full = wait_for("the disk to be full", || Some(send()).filter(|(status, _)| *status == Some(503)));
+    assert!(full.1 > 50, "{full:?}");
+    let balance = relay.balance();
+    assert_eq!((balance.accepted, balance.queued), (full.1, full.1));
+    fs::remove_file(&filler).unwrap();
+    let healed = wait_for("the disk to heal", || Some(send()).filter(|(status, _)| *status == Some(200)));
+    relay.kill_and_start();
+    relay.daemon.as_mut().unwrap().announce("an upstream is down");
+    assert_eq!(relay.balance().accepted, healed.1);
+    receiver.answer(202);
+    let balance = relay.drained();
+    assert_eq!((balance.accepted, balance.delivered), (healed.1, healed.1));
+    assert_eq!(receiver.firsts()["agent"], (1..=healed.1).collect::<Vec<_>>());
+}
