@@ -1,5 +1,7 @@
 //! What the fuzzers call with bytes of their choice; the ordinary tests call it too.
 
+use std::{fs, path::Path};
+
 use prost::Message as _;
 
 use crate::chunked::{Scanner, Status, content};
@@ -46,5 +48,18 @@ pub fn wire_exchange(bytes: &[u8]) {
         && exchanges.len() != batch.count as usize
     {
         panic!("a batch of {} held {}", batch.count, exchanges.len());
+    }
+}
+
+/// Attacks with every file of this corpus in `fuzz/corpus`, from the folder of a crate of the workspace.
+#[expect(clippy::panic, reason = "a corpus that is not there must be seen")]
+pub fn replay(crate_folder: &str, corpus: &str, attack: fn(&[u8])) {
+    let folder = Path::new(crate_folder).join("../fuzz/corpus").join(corpus);
+    let files: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().collect();
+    if files.is_empty() {
+        panic!("no corpus of {corpus}");
+    }
+    for file in files {
+        attack(&fs::read(file.path()).unwrap_or_default());
     }
 }
