@@ -3,7 +3,7 @@
 use common::attack;
 
 fn check(target: &str, attack: fn(&[u8])) {
-    common::attack::replay(env!("CARGO_MANIFEST_DIR"), target, attack);
+    attack::replay(env!("CARGO_MANIFEST_DIR"), target, attack);
 }
 
 #[test]
