@@ -35,7 +35,7 @@ pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'st
 pub(super) fn decoder() -> io::Result<mpsc::Sender<Arc<Block>>> {
     let (sender, blocks) = mpsc::channel::<Arc<Block>>();
     thread::Builder::new().name("rows".to_owned()).spawn(move || {
-        priority::step_back(NICENESS);
+        priority::step_aside();
         for block in blocks {
             // Whoever wants the rows is told what is wrong with them.
             block.batch().ok();

@@ -3,7 +3,7 @@
 //! To take an exchange off the wire and put it on disk needs none of its columns. They are made block by block: in
 //! the background, for a query, or for the sealing, whoever comes first.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
@@ -70,13 +70,18 @@ impl Block {
     /// # Errors
     /// When they are too many for one batch, or do not decode: neither is ever acknowledged.
     pub fn batch(&self) -> Result<RecordBatch, ArrowError> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows = match &*held {
+        let raws = match &*self.held() {
             Held::Rows(rows) => return Ok(rows.clone()),
-            Held::Raw(raws) => decode(raws)?,
+            Held::Raw(raws) => raws.clone(),
         };
-        *held = Held::Rows(rows.clone());
+        // Nobody waits for who makes rows at leisure: two may make them at once.
+        let rows = decode(&raws)?;
+        *self.held() = Held::Rows(rows.clone());
         Ok(rows)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

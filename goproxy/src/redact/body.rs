@@ -21,10 +21,14 @@ impl Kind {
     /// As this head says.
     pub fn of(head: &[u8]) -> Self {
         let mut kind = Self::default();
-        for line in head.split(|byte| *byte == b'\n').skip(1) {
+        for end in memchr::memchr_iter(b'\n', head) {
+            let line = head.get(end + 1..).unwrap_or_default();
             // Both names are of this shape; most lines are not.
-            let Some(value) = line.get(12..).filter(|_| line.get(7) == Some(&b'-')) else { continue };
-            let name = line.get(..12).unwrap_or_default();
+            if !matches!(line, [b'c' | b'C', _, _, _, _, _, _, b'-', ..]) {
+                continue;
+            }
+            let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            let (Some(name), Some(value)) = (line.get(..12), line.get(12..)) else { continue };
             if name.eq_ignore_ascii_case(b"content-type") {
                 kind.media = value_of(value);
             } else if line.get(..16).is_some_and(|name| name.eq_ignore_ascii_case(b"content-encoding")) {
@@ -107,8 +111,12 @@ fn decode(decoder: impl std::io::Read) -> Option<Vec<u8>> {
 
 fn in_plain(content: &[u8], kind: &Kind, redactor: &Redactor, spots: &mut Vec<Spot>) {
     let media = kind.media.as_slice();
-    let is = |part: &[u8]| memchr::memmem::find(media, part).is_some();
     patterns::find(content, spots);
+    if media.starts_with(b"application/json") {
+        patterns::find_cards(content, spots);
+        return json::find(content, &redactor.fields, spots);
+    }
+    let is = |part: &[u8]| memchr::memmem::find(media, part).is_some();
     if is(b"image/") || is(b"video/") || is(b"audio/") || is(b"font/") || is(b"octet-stream") || is(b"zip") {
         return;
     }

@@ -1,12 +1,14 @@
 //! Pure. Secrets in heads: header fields by name, cookies, user information and queries in URLs.
 
-use memchr::{memchr, memmem, memrchr};
+use memchr::{memchr, memchr2, memmem, memrchr};
 
 use super::{Category, Redactor, Spot, pairs, patterns};
 
 /// Finds them in a head or a trailer section, cut short or not.
 pub fn find(bytes: &[u8], redactor: &Redactor, spots: &mut Vec<Spot>) {
     patterns::find(bytes, spots);
+    // Most heads have no URL and no query in them.
+    let has_urls = memchr2(b'?', b'#', bytes).is_some() || memmem::find(bytes, b"://").is_some();
     let mut at = 0;
     let mut is_first = true;
     while at < bytes.len() {
@@ -14,8 +16,14 @@ pub fn find(bytes: &[u8], redactor: &Redactor, spots: &mut Vec<Spot>) {
         let line = bytes.get(at..end).unwrap_or_default();
         let colon = memchr(b':', line).filter(|_| !is_first || is_field(line));
         match colon.and_then(|colon| line.split_at_checked(colon)) {
-            Some((name, value)) => field(name.trim_ascii(), value, at + name.len(), redactor, spots),
-            None => find_in_value(line, at, redactor, spots),
+            Some((name, value)) => {
+                let in_value = field(name.trim_ascii(), value, at + name.len(), redactor, spots);
+                if let Some((value, at)) = in_value.filter(|_| has_urls) {
+                    find_in_value(value, at, redactor, spots);
+                }
+            }
+            None if has_urls => find_in_value(line, at, redactor, spots),
+            None => {}
         }
         is_first &= line.trim_ascii().is_empty();
         at = end;
@@ -40,16 +48,22 @@ fn is_field(line: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// `value` begins with the colon, at `at`.
-fn field(name: &[u8], value: &[u8], at: usize, redactor: &Redactor, spots: &mut Vec<Spot>) {
+/// `value` begins with the colon, at `at`. Returns what may be a URL, and where it begins, unless it is a secret.
+fn field<'a>(
+    name: &[u8],
+    value: &'a [u8],
+    at: usize,
+    redactor: &Redactor,
+    spots: &mut Vec<Spot>,
+) -> Option<(&'a [u8], usize)> {
     let told = value.get(1..).unwrap_or_default();
     let start = at + 1 + (told.len() - told.trim_ascii_start().len());
     let told = told.trim_ascii();
     if told.is_empty() {
-        return;
+        return None;
     }
     if !redactor.headers.contains(name) {
-        return find_in_value(told, start, redactor, spots);
+        return Some((told, start));
     }
     if name.eq_ignore_ascii_case(b"cookie") {
         cookies(told, start, spots);
@@ -62,6 +76,7 @@ fn field(name: &[u8], value: &[u8], at: usize, redactor: &Redactor, spots: &mut 
         let secret = start + scheme.map_or(0, |space| space + 1);
         spots.push(Spot { range: secret..start + told.len(), category: Category::Header });
     }
+    None
 }
 
 fn cookies(value: &[u8], at: usize, spots: &mut Vec<Spot>) {

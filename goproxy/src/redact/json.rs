@@ -1,5 +1,7 @@
 //! Pure. Secrets in JSON (RFC 8259), cut short or not quite right as it may be.
 
+use std::borrow::Cow;
+
 use super::{Category, Spot, names::Names};
 
 /// A string in a string is looked into so many times.
@@ -31,7 +33,7 @@ impl Walk<'_> {
                     let text = self.bytes.get(at + 1..end).unwrap_or_default();
                     let behind = skip_space(self.bytes, end + 1);
                     if self.bytes.get(behind) == Some(&b':') {
-                        secret = self.fields.contains(&unescape(text));
+                        secret = self.fields.contains(&plain(text));
                         at = behind + 1;
                         continue;
                     }
@@ -104,6 +106,10 @@ fn number_end(bytes: &[u8], from: usize) -> usize {
     let rest = bytes.get(from..).unwrap_or_default();
     let part = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
     from + rest.iter().take_while(part).count()
+}
+
+fn plain(text: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'\\', text).is_some() { Cow::Owned(unescape(text)) } else { Cow::Borrowed(text) }
 }
 
 fn unescape(text: &[u8]) -> Vec<u8> {

@@ -7,22 +7,34 @@ const LONGEST: usize = 128;
 
 /// A set of names, compared without regard to case, `_` and `-`; one of five letters or more also stands
 /// for every name that ends in it: `password` for `new_password` and `dbPassword`.
-#[derive(Clone, Debug, Default)]
-pub struct Names(Vec<Vec<u8>>);
+#[derive(Clone, Debug)]
+pub struct Names {
+    names: Vec<Vec<u8>>,
+    /// Which bytes they end in: most names that are asked for end in another.
+    ends: [bool; 256],
+}
 
 impl Names {
     /// These names.
     pub fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let fold = |name: &str| name.bytes().filter_map(fold).collect::<Vec<_>>();
-        Self(names.into_iter().map(fold).filter(|name| !name.is_empty()).collect())
+        let names: Vec<_> = names.into_iter().map(fold).filter(|name| !name.is_empty()).collect();
+        let mut ends = [false; 256];
+        for end in names.iter().filter_map(|name| name.last()) {
+            if let Some(place) = ends.get_mut(usize::from(*end)) {
+                *place = true;
+            }
+        }
+        Self { names, ends }
     }
 
     /// Whether this is one of them.
     pub fn contains(&self, name: &[u8]) -> bool {
-        if name.is_empty() || name.len() > LONGEST {
+        let Some(end) = name.iter().rev().copied().find_map(fold) else { return false };
+        if name.len() > LONGEST || self.ends.get(usize::from(end)) != Some(&true) {
             return false;
         }
-        self.0.iter().any(|known| {
+        self.names.iter().any(|known| {
             let mut told = name.iter().rev().copied().filter_map(fold);
             let ends_in_it = known.iter().rev().all(|byte| told.next() == Some(*byte));
             ends_in_it && (known.len() >= SUFFIX_LENGTH || told.next().is_none())

@@ -93,26 +93,32 @@ pub fn find_cards(bytes: &[u8], spots: &mut Vec<Spot>) {
     while let Some(distance) = bytes.get(at..).and_then(|rest| rest.iter().position(u8::is_ascii_digit)) {
         let start = at + distance;
         let inside = start.checked_sub(1).and_then(|at| bytes.get(at));
-        let (digits, end) = digits(bytes, start);
+        let mut run = [0; MOST_DIGITS];
+        let (count, end) = digits(bytes, start, &mut run);
+        let digits = run.get(..count).unwrap_or_default();
         let stands_alone =
             inside.is_none_or(|byte| !matches!(byte, b'.' | b'_') && !byte.is_ascii_alphabetic());
-        if stands_alone && is_card(&digits) {
+        if stands_alone && is_card(digits) {
             spots.push(Spot { range: start..end, category: Category::Card });
         }
         at = end;
     }
 }
 
-/// A run of digits, with single spaces or hyphens between them; at most twenty.
-fn digits(bytes: &[u8], start: usize) -> (Vec<u8>, usize) {
-    let mut digits = Vec::with_capacity(20);
+/// Longer than any card number; a longer run is none.
+const MOST_DIGITS: usize = 20;
+
+/// A run of digits, with single spaces or hyphens between them: how many of them are kept, and where it ends.
+fn digits(bytes: &[u8], start: usize, run: &mut [u8; MOST_DIGITS]) -> (usize, usize) {
+    let mut count = 0;
     let mut end = start;
     let mut at = start;
     while let Some(&byte) = bytes.get(at) {
         match byte {
             b'0'..=b'9' => {
-                if digits.len() < 20 {
-                    digits.push(byte - b'0');
+                if let Some(place) = run.get_mut(count) {
+                    *place = byte - b'0';
+                    count += 1;
                 }
                 end = at + 1;
             }
@@ -121,7 +127,7 @@ fn digits(bytes: &[u8], start: usize) -> (Vec<u8>, usize) {
         }
         at += 1;
     }
-    (digits, end)
+    (count, end)
 }
 
 fn is_card(digits: &[u8]) -> bool {
