@@ -75,6 +75,9 @@ fn around(config: &Config) -> Surroundings {
 pub async fn serve(matches: ArgMatches, start: Start, drain: Drain) -> anyhow::Result<()> {
     let Start { config, stamp, rules } = start;
     tracing::info!(version = VERSION, buildTime = build_time(), "START lw_proxy");
+    if let Some(url) = &config.api_url {
+        tracing::warn!(%url, "apiURL is not available yet; this proxy is its own control plane, with the rules in rulesDir");
+    }
     let planes = listen::bind(config.usage_tracking).context("usageTrackingPort changes where")?;
     let status = listen::bind(config.proxy_listen).context("proxyPort changes where")?;
     let (journal, kept) = open(&config.state_dir)?;
