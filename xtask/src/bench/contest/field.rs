@@ -162,7 +162,7 @@ impl Field {
         let home = self.folder.path().join(format!("{contestant:?}"));
         fs::create_dir_all(home.join("rules.d")).context("make the folder of the rules")?;
         let (links, status, admin, unused) = (free_addr()?, free_addr()?, free_addr()?, free_addr()?);
-        let http = if contestant == Contestant::LwHttp { addr } else { unused };
+        let (http, tcp) = if contestant == Contestant::LwHttp { (addr, unused) } else { (unused, addr) };
         let config = format!(
             "proxyPort = {}\nusageTrackingPort = {}\nadminAddr = \"{admin}\"\nrulesDir = \"{2}/rules.d\"\nstateDir = \"{2}/state\"\n\
              httpListen = [\"{http}\"]\nhttpsListen = []\ntcpPorts = \"{3}-{3}\"\n\
@@ -170,7 +170,7 @@ impl Field {
             status.port(),
             links.port(),
             home.display(),
-            addr.port(),
+            tcp.port(),
         );
         let backend = self.backend_addr.port();
         let way = match contestant {
