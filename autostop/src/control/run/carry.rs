@@ -102,19 +102,21 @@ impl Run {
         let snapshot = (journal.bytes() > self.snapshot_bytes + ROTATE_BYTES).then(|| self.kept.records());
         let told = records.clone();
         let written = tokio::task::spawn_blocking(move || {
-            if let Some(snapshot) = snapshot
-                && let Err(error) = journal.rotate(&snapshot)
-            {
+            let rotated = snapshot.map(|snapshot| journal.rotate(&snapshot));
+            if let Some(Err(error)) = &rotated {
                 tracing::warn!(%error, "journal cannot be written anew, the old one goes on");
             }
+            let snapshot_bytes = matches!(rotated, Some(Ok(()))).then(|| journal.bytes());
             let written = journal.append(&told);
-            (journal, written)
+            (journal, snapshot_bytes, written)
         })
         .await;
-        let Ok((journal, written)) = written else { return false };
-        if journal.bytes() < self.snapshot_bytes.saturating_add(ROTATE_BYTES) / 2 {
-            self.snapshot_bytes = journal.bytes();
-        }
+        let Ok((journal, snapshot_bytes, written)) = written else {
+            // The panic was told by its hook; without a journal nothing is started or stopped any more.
+            self.trouble = Some("writing it failed; restart lw_proxy".to_owned());
+            return false;
+        };
+        self.snapshot_bytes = snapshot_bytes.unwrap_or(self.snapshot_bytes);
         self.journal = Some(journal);
         match written {
             Ok(()) => {
