@@ -8,11 +8,12 @@ use common::{
     config::{Error, Secret, Setting, Settings},
     daemon::Configured,
     listen,
+    trust::Trust,
 };
 
 use crate::{
     route::Rule,
-    upstream::{Base, Spec, Trust, WebProxy},
+    upstream::{Base, Spec, WebProxy},
 };
 
 /// Every setting. The old ones have the names that the agents' own files have.

@@ -2,7 +2,6 @@
 
 mod budget;
 mod dead;
-mod disk;
 mod frame;
 mod index;
 mod lanes;
@@ -24,13 +23,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::quiet::Quiet;
+use common::{disk::FileSystem, quiet::Quiet};
 use tokio::sync::{Notify, oneshot};
 
 pub use self::ledger::Balance;
 use self::{
     dead::Dead,
-    disk::FileSystem,
     lanes::Lanes,
     recover::recover,
     store::{Next, Store},

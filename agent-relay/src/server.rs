@@ -13,6 +13,7 @@ use common::{
     descriptors::room_for_connections,
     drain::Drain,
     listen, notify,
+    trust::Trust,
 };
 use tokio::sync::Semaphore;
 
@@ -25,7 +26,7 @@ use crate::{
     relay::Relay,
     route::Routes,
     stats,
-    upstream::{self, Trust, Upstream},
+    upstream::{self, Upstream},
 };
 
 /// Deliveries at a time.

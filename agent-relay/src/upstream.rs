@@ -3,7 +3,6 @@
 mod breaker;
 mod dial;
 mod proxy;
-mod trust;
 
 use std::{
     sync::{
@@ -14,14 +13,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::{config::Secret, drain::Drain};
+use common::{
+    config::Secret,
+    drain::Drain,
+    trust::{self, Trust},
+};
 use http::{HeaderValue, Request, Response, Uri, header, uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::{body::Incoming, client::conn::http1};
 use tokio::time;
 
 use self::{breaker::Breaker, dial::Dialer};
-pub(crate) use self::{breaker::Permit, proxy::WebProxy, trust::Trust};
+pub(crate) use self::{breaker::Permit, proxy::WebProxy};
 
 /// A body on its way to the other side.
 pub(crate) type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;

@@ -17,7 +17,6 @@
 //!
 //! Rotation writes a new file with a snapshot as its only group, and renames it over the old one.
 
-pub mod disk;
 mod frame;
 
 use std::{
@@ -29,9 +28,8 @@ use std::{
     time::Duration,
 };
 
+use common::disk::{self, Disk, FileSystem, LogFile};
 use serde::{Serialize, de::DeserializeOwned};
-
-use self::disk::{Disk, FileSystem, LogFile};
 
 const FILE: &str = "journal";
 const NEW: &str = "journal.new";
@@ -166,7 +164,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     }
 
     fn open_on(
-        mut disk: Box<dyn Disk>,
+        disk: Box<dyn Disk>,
         folder: &Path,
         lock: Option<File>,
         salvage: bool,
@@ -267,11 +265,22 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         let mut content = frame::head(mark).into_bytes();
         content.extend_from_slice(&frame::group(mark, 1, &json));
         let (new, path) = (self.folder.join(NEW), self.folder.join(FILE));
-        self.disk.write(&new, &content).map_err(failed("write", &new))?;
+        self.write(&new, &content).map_err(failed("write", &new))?;
         // From here on the folder has to say which of the two files the name means.
         self.state = State::Renaming;
         self.disk.rename(&new, &path).map_err(failed("rename", &new))?;
         self.settle()
+    }
+
+    /// Writes a whole file and makes its content durable. Its name is not.
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = self.disk.create(path)?;
+        let written = file.append(bytes).and_then(|()| file.sync());
+        if written.is_err() {
+            // What a full disk needs least.
+            self.disk.remove(path).ok();
+        }
+        written
     }
 
     /// Makes the file ready to be appended to, whatever happened to it before.
@@ -295,7 +304,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
                     return Err(Error::Damaged { path, at, lost_bytes: contents.lost_bytes });
                 }
                 (self.mark, self.next, self.good_bytes) = (contents.mark, contents.next, contents.good_bytes);
-                self.state = State::Torn(self.disk.open(&path).map_err(failed("open", &path))?);
+                self.state = State::Torn(self.disk.extend(&path).map_err(failed("open", &path))?);
                 return self.settle();
             }
         }

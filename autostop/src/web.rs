@@ -5,7 +5,6 @@
 mod access;
 mod advice;
 mod api;
-mod assets;
 mod books;
 mod chart;
 mod dashboard;
@@ -18,7 +17,6 @@ mod order;
 mod planes;
 mod rule;
 mod savings;
-mod sign_in;
 mod span;
 
 use std::sync::Arc;
@@ -27,12 +25,13 @@ use askama::Template;
 use axum::{
     Json, Router,
     extract::State,
-    http::{StatusCode, Uri, header},
+    http::{StatusCode, Uri},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use common::{
     door::{Door, Sign, Way},
+    pages::{Asset, Assets, Frame, House, render},
     visible,
 };
 use tokio::sync::watch;
@@ -43,16 +42,27 @@ use crate::{
     control::Control,
 };
 
-const SIGN: Sign = Sign {
+static HOUSE: House = House {
+    product: "Autostop",
+    home: "/dashboard",
+    folder: "/dashboard/assets",
+    assets: Assets::new(&[
+        Asset { name: "dashboard.css", content: include_str!("web/assets/dashboard.css") },
+        Asset { name: "dashboard.js", content: include_str!("web/assets/dashboard.js") },
+    ]),
+};
+
+static SIGN: Sign = Sign {
     name: "lw_proxy",
+    house: &HOUSE,
+    reason: "The dashboard asks for the token in the configuration of lw_proxy",
     setting: "authToken",
     cookie: "wayside_autostop",
     sign_in: "/dashboard/sign-in",
-    home: "/dashboard",
+    sign_out: "/dashboard/sign-out",
     way: |path| match path {
-        "/" | "/dashboard/sign-in" => Way::Open,
+        "/" => Way::Open,
         "/metrics" => Way::Program,
-        path if path.starts_with("/dashboard/assets/") => Way::Open,
         path if path.starts_with("/gateway/") => Way::OwnWords,
         _ => Way::Page,
     },
@@ -74,7 +84,7 @@ struct Web {
 /// Everything on proxyPort but health.
 pub fn router(control: Control, config: &Config, live: watch::Receiver<Arc<Live>>) -> Router {
     let token = live.clone();
-    let door = Door::new(SIGN, move || token.borrow().auth_token.clone());
+    let door = Door::new(&SIGN, move || token.borrow().auth_token.clone());
     let web = Web {
         control: control.clone(),
         door: door.clone(),
@@ -90,9 +100,6 @@ pub fn router(control: Control, config: &Config, live: watch::Receiver<Arc<Live>
         .route("/dashboard/savings", get(savings::page))
         .route("/dashboard/planes", get(planes::page))
         .route("/dashboard/planes/forget", post(planes::forget))
-        .route("/dashboard/sign-in", get(sign_in::form).post(sign_in::sign_in))
-        .route("/dashboard/sign-out", post(sign_in::sign_out))
-        .route("/dashboard/assets/{name}", get(assets::asset))
         .route("/metrics", get(metrics::metrics))
         .fallback(not_found)
         .with_state(web);
@@ -112,16 +119,6 @@ async fn not_found(State(web): State<Web>, uri: Uri) -> Response {
     web.message(StatusCode::NOT_FOUND, "Nothing here", "There is no page at this address.")
 }
 
-/// What every page shows around its content.
-struct Frame {
-    /// The page, as the navigation has it.
-    at: &'static str,
-    /// Of the style sheet and the script.
-    version: &'static str,
-    account: String,
-    can_sign_out: bool,
-}
-
 /// A page that says one thing.
 #[derive(Template)]
 #[template(path = "message.html")]
@@ -135,17 +132,13 @@ struct Message {
 
 impl Web {
     fn frame(&self, at: &'static str) -> Frame {
-        Frame {
-            at,
-            version: assets::version(),
-            account: shown(&self.account),
-            can_sign_out: self.door.asks(),
-        }
+        let whose = (!self.account.is_empty()).then(|| ("account", shown(&self.account)));
+        Frame { whose, ..self.door.frame(at) }
     }
 
     fn message(&self, status: StatusCode, title: &str, text: &str) -> Response {
         let back = ("/dashboard".to_owned(), "To all rules".to_owned());
-        page(status, &Message { frame: self.frame(""), title: title.to_owned(), text: shown(text), back })
+        render(status, &Message { frame: self.frame(""), title: title.to_owned(), text: shown(text), back })
     }
 
     fn no_such_rule(&self) -> Response {
@@ -154,17 +147,6 @@ impl Web {
 
     fn stopping(&self) -> Response {
         self.message(StatusCode::SERVICE_UNAVAILABLE, "Stopping", "The control plane is about to end.")
-    }
-}
-
-/// A page as an answer.
-fn page(status: StatusCode, template: &impl Template) -> Response {
-    match template.render() {
-        Ok(text) => (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "page cannot be rendered");
-            (StatusCode::INTERNAL_SERVER_ERROR, "500: the page cannot be rendered.\n").into_response()
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod origin;
 mod session;
+mod sign_in;
 
 use std::{
     fmt,
@@ -20,26 +21,33 @@ use axum::{
 
 pub use self::origin::{bearer, is_foreign, own_path};
 use self::{origin::names_loopback, session::Sessions};
-use crate::config::Secret;
+use crate::{
+    config::Secret,
+    pages::{Frame, House},
+};
 
 /// Nothing is loaded but files of our own, nothing is framed, and forms are sent nowhere else.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                       img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// What is written on a door.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Sign {
     /// What is behind it, in its texts: `Analyzer`.
     pub name: &'static str,
+    /// Whose pages are behind it.
+    pub house: &'static House,
+    /// Why it asks for a token, as a sentence without its end.
+    pub reason: &'static str,
     /// How the token is set: `ANALYZER_TOKEN`.
     pub setting: &'static str,
     /// The cookie of a session. Browsers send it to every port of a host, so two daemons need two names.
     pub cookie: &'static str,
     /// The path of the page that signs in.
     pub sign_in: &'static str,
-    /// Where whoever signed in is led, if not to where they wanted to go.
-    pub home: &'static str,
-    /// How each path answers whoever does not show the token.
+    /// The path that signs out.
+    pub sign_out: &'static str,
+    /// How each path answers whoever does not show the token; signing in and the files of the house are open.
     pub way: fn(&str) -> Way,
 }
 
@@ -63,7 +71,7 @@ pub enum Way {
 /// name into our address. Either way, nothing is changed for a page of another origin.
 #[derive(Clone)]
 pub struct Door {
-    sign: Sign,
+    sign: &'static Sign,
     token: Arc<dyn Fn() -> Option<Secret> + Send + Sync>,
     sessions: Arc<Mutex<Sessions>>,
 }
@@ -76,13 +84,17 @@ impl fmt::Debug for Door {
 
 impl Door {
     /// A door that asks for the token, as it is at that moment. A session is good for the token that opened it.
-    pub fn new(sign: Sign, token: impl Fn() -> Option<Secret> + Send + Sync + 'static) -> Self {
+    pub fn new(sign: &'static Sign, token: impl Fn() -> Option<Secret> + Send + Sync + 'static) -> Self {
         Self { sign, token: Arc::new(token), sessions: Arc::default() }
     }
 
-    /// The router behind this door.
+    /// The router behind this door, with the pages that sign in and out and the files of the house.
     pub fn guard(&self, router: Router) -> Router {
-        router.layer(from_fn_with_state(self.clone(), check))
+        let files = self.sign.house.assets.routes();
+        router
+            .nest(self.sign.house.folder, files)
+            .merge(sign_in::routes(self.clone()))
+            .layer(from_fn_with_state(self.clone(), check))
     }
 
     /// Whether there is anything to sign in with.
@@ -90,11 +102,16 @@ impl Door {
         (self.token)().is_some()
     }
 
+    /// The frame of the page at this place.
+    pub fn frame(&self, at: &'static str) -> Frame {
+        Frame { at, house: self.sign.house, whose: None, sign_out: self.asks().then_some(self.sign.sign_out) }
+    }
+
     /// Opens a session for whoever knows the token. Returns the cookie to set, or `None` when it is another token.
     ///
     /// # Errors
     /// When the system has no random bytes.
-    pub fn sign_in(&self, told: &str) -> io::Result<Option<String>> {
+    fn open(&self, told: &str) -> io::Result<Option<String>> {
         let Some(token) = (self.token)().filter(|token| token.matches(told.as_bytes())) else {
             return Ok(None);
         };
@@ -104,7 +121,7 @@ impl Door {
     }
 
     /// Ends the session of this request. Returns the cookie to set.
-    pub fn sign_out(&self, headers: &HeaderMap) -> String {
+    fn close(&self, headers: &HeaderMap) -> String {
         for id in origin::cookies(headers, self.sign.cookie) {
             self.sessions().end(id);
         }
@@ -136,8 +153,13 @@ impl Door {
     }
 }
 
+fn way(sign: &Sign, path: &str) -> Way {
+    let is_file = path.strip_prefix(sign.house.folder).is_some_and(|rest| rest.starts_with('/'));
+    if is_file || path == sign.sign_in { Way::Open } else { (sign.way)(path) }
+}
+
 async fn check(State(door): State<Door>, mut request: Request, next: Next) -> Response {
-    let Sign { name, setting, sign_in, home, way, .. } = door.sign;
+    let Sign { name, house, setting, sign_in, .. } = *door.sign;
     let token = (door.token)();
     let changes = request.method() != Method::GET && request.method() != Method::HEAD;
     let response = if token.is_none() && !names_loopback(&request) {
@@ -151,15 +173,15 @@ async fn check(State(door): State<Door>, mut request: Request, next: Next) -> Re
     } else if door.admits(token.as_ref(), &mut request) {
         next.run(request).await
     } else {
-        match way(request.uri().path()) {
+        match way(door.sign, request.uri().path()) {
             Way::Open | Way::OwnWords => next.run(request).await,
             Way::Program => {
                 let told = format!("401: send Authorization: Bearer with the token of the {name}.\n");
                 (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], told).into_response()
             }
             Way::Page => {
-                let asked = request.uri().path_and_query().map_or(home, |to| to.as_str());
-                let to = if changes { home } else { asked };
+                let asked = request.uri().path_and_query().map_or(house.home, |to| to.as_str());
+                let to = if changes { house.home } else { asked };
                 let mut query = url::form_urlencoded::Serializer::new(String::new());
                 Redirect::to(&format!("{sign_in}?{}", query.append_pair("to", to).finish())).into_response()
             }

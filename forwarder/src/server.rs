@@ -55,7 +55,7 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
     let metrics = metrics::registry(store.clone(), service.clone());
     let token = config.analyzer_token.map(|token| token.expose().to_owned());
     let asked = token.as_deref().map(Secret::from);
-    let door = Door::new(web::SIGN, move || asked.clone());
+    let door = Door::new(&web::SIGN, move || asked.clone());
     let api = Api::new(store.clone(), token).until(drain.clone());
     let pages = web::router(Web::new(store.clone(), api.query(), door.clone(), grpc.local_addr()?.port()));
     let behind = pages.merge(api::router(api)).merge(admin::metrics(Arc::new(metrics)));

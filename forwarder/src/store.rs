@@ -17,7 +17,7 @@ use url::Url;
 mod background;
 pub mod checkpoint;
 pub mod columns;
-pub mod disk;
+pub mod files;
 pub mod generation;
 pub mod head;
 pub mod identity;
@@ -43,7 +43,8 @@ pub use ledger::{Account, Contradiction};
 pub use seal::{AtStep, Step};
 
 use checkpoint::Checkpoint;
-use disk::Disk;
+use common::disk::{FileSystem, is_full};
+use files::Files;
 use generation::Block;
 use shared::{Shared, State};
 use writer::{Job, Order, Writer};
@@ -121,7 +122,7 @@ pub enum Refused {
 
 impl Refused {
     fn of(error: io::Error) -> Self {
-        if disk::is_full(&error) { Self::Full(Arc::new(error)) } else { Self::Failing(Arc::new(error)) }
+        if is_full(&error) { Self::Full(Arc::new(error)) } else { Self::Failing(Arc::new(error)) }
     }
 
     /// Whether the same thing may be taken later.
@@ -228,14 +229,14 @@ impl Store {
     /// When the folder cannot be used or belongs to another process. Damaged files are no error: they are put
     /// aside, told and counted.
     pub fn open(options: Options) -> anyhow::Result<Self> {
-        Self::open_on(options, Box::new(disk::FileSystem))
+        Self::open_on(options, Box::new(FileSystem))
     }
 
     /// As [`Store::open`], on a disk that a test may let fail.
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn open_on(options: Options, disk: Box<dyn Disk>) -> anyhow::Result<Self> {
+    pub fn open_on(options: Options, disk: Box<dyn Files>) -> anyhow::Result<Self> {
         let recovered = recover::recover(&options)?;
         let staged = recovered.ledger.clone();
         let (news, _) = broadcast::channel(256);

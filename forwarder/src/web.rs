@@ -5,17 +5,17 @@
 use askama::Template;
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use common::door::{Door, Sign, Way};
+use common::pages::{Asset, Assets, Frame, House, render};
 use common::visible;
 
 use crate::query::{self, Query};
 use crate::store::Store;
 
 mod accounting;
-mod assets;
 mod body;
 mod curl;
 mod detail;
@@ -27,28 +27,37 @@ mod hex;
 mod json;
 mod list;
 mod proxies;
-mod sign_in;
 mod statement;
 mod tail;
 #[cfg(test)]
 mod tests;
 mod timing;
 
+static HOUSE: House = House {
+    product: "Analyzer",
+    home: "/",
+    folder: "/assets",
+    assets: Assets::new(&[
+        Asset { name: "analyzer.css", content: include_str!("web/assets/analyzer.css") },
+        Asset { name: "analyzer.js", content: include_str!("web/assets/analyzer.js") },
+    ]),
+};
+
 /// The Analyzer's door.
 pub static SIGN: Sign = Sign {
     name: "Analyzer",
+    house: &HOUSE,
+    reason: "This Analyzer shows captured traffic, and asks for its token",
     setting: "ANALYZER_TOKEN",
     cookie: "wayside_analyzer",
     sign_in: "/sign-in",
-    home: "/",
+    sign_out: "/sign-out",
     way,
 };
 
 fn way(path: &str) -> Way {
     match path {
-        "/sign-in" => Way::Open,
         "/metrics" => Way::Program,
-        _ if path.starts_with("/assets/") => Way::Open,
         _ if path.starts_with("/api/") => Way::OwnWords,
         _ => Way::Page,
     }
@@ -72,7 +81,7 @@ impl Web {
 
     /// What the pages have in common, for the page at this place.
     fn frame(&self, at: &'static str) -> Frame {
-        Frame { at, version: assets::version(), can_sign_out: self.door.asks() }
+        self.door.frame(at)
     }
 }
 
@@ -87,31 +96,8 @@ pub fn router(web: Web) -> Router {
         .route("/proxies", get(proxies::proxies))
         .route("/accounting", get(accounting::accounting))
         .route("/sql", get(statement::form).post(statement::answer))
-        .route("/sign-in", get(sign_in::form).post(sign_in::sign_in))
-        .route("/sign-out", axum::routing::post(sign_in::sign_out))
-        .route("/assets/{name}", get(assets::asset))
         .fallback(not_found)
         .with_state(web)
-}
-
-/// What every page shows around its content.
-struct Frame {
-    /// The page, as the navigation has it.
-    at: &'static str,
-    /// Of the style sheet and the script.
-    version: &'static str,
-    can_sign_out: bool,
-}
-
-/// A page as an answer.
-fn page(status: StatusCode, template: &impl Template) -> Response {
-    match template.render() {
-        Ok(text) => (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "page cannot be rendered");
-            (StatusCode::INTERNAL_SERVER_ERROR, "500: the page cannot be rendered.\n").into_response()
-        }
-    }
 }
 
 /// A page that says that there is none.
@@ -125,7 +111,7 @@ struct Message {
 
 impl Web {
     fn message(&self, status: StatusCode, title: &'static str, text: impl Into<String>) -> Response {
-        page(status, &Message { frame: self.frame(""), title, text: text.into() })
+        render(status, &Message { frame: self.frame(""), title, text: text.into() })
     }
 
     /// What a reader is told when a question has no answer.

@@ -2,7 +2,9 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use super::{Balance, disk::FileSystem, frame, recover::recover};
+use common::disk::FileSystem;
+
+use super::{Balance, frame, recover::recover};
 
 /// One record.
 #[derive(Debug)]

@@ -7,9 +7,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use common::disk::Disk;
+
 use super::{
     budget::Budget,
-    disk::Disk,
     frame::{self, FILE_HEAD, REPLAYED, REQUEST},
     ledger::Position,
     marks,

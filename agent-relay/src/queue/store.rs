@@ -8,10 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use common::disk::Disk;
 
 use super::{
     budget::{Budget, Share},
-    disk::Disk,
     frame::{self, Record},
     index::{self, Entry},
     ledger::{Ledger, Position},

@@ -1,12 +1,13 @@
 //! Power cuts and failures at every step, on a disk that forgets what was not synced.
 
-mod model;
-
 use std::collections::BTreeMap;
 
-use self::model::{Fate, Model};
+use common::disk::{
+    Disk,
+    model::{Fate, Model},
+};
+
 use super::*;
-use crate::queue::disk::Disk;
 
 const FULL: Full = Full { bytes: 600, records: 6, marks_bytes: 900 };
 

@@ -11,11 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::quiet::Quiet;
+use common::{disk::LogFile, quiet::Quiet};
 
 use super::{
     Quota, Refusal,
-    disk::LogFile,
     frame::{self, FILE_HEAD, FileHead, Fixed, LAST, REPLAYED, REQUEST},
     index::Entry,
     ledger::Position,

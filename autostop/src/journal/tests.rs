@@ -1,10 +1,8 @@
 //! Crashes and failures at every step, on a disk that forgets what was not synced.
 
-mod model;
-
+use common::disk::model::{Fate, Model};
 use serde::Deserialize;
 
-use self::model::{Fate, Model};
 use super::*;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,9 +56,9 @@ fn after_a_crash_at_any_step_there_is_what_was_acknowledged() {
     assert!(steps > 20, "{steps}");
     for seed in 0..40 {
         for step in 0..steps {
-            let model = Model::doomed(step, Fate::Crash, seed);
+            let model = Model::doomed(step, Fate::Cut, seed);
             let (known, under_way) = life(&model);
-            assert!(model.is_crashed(), "step {step}");
+            assert!(model.is_cut(), "step {step}");
             assert!(known.len() <= all.len());
             model.reboot();
             let (mut journal, recovered) = open(&model).unwrap();
@@ -87,7 +85,7 @@ fn a_failure_at_any_step_leaves_it_usable_and_as_it_was() {
     life(&steps);
     for seed in 0..40 {
         for step in 0..steps.steps() {
-            let model = Model::doomed(step, Fate::Fail, seed);
+            let model = Model::doomed(step, Fate::Fail(0), seed);
             let mut known = Vec::new();
             // The one failure may be of the opening.
             let mut journal = open(&model).or_else(|_| open(&model)).unwrap().0;

@@ -1,7 +1,5 @@
 //! Connections to targets that speak HTTP, kept for the next request.
 
-mod trust;
-
 use std::{
     collections::HashMap,
     io,
@@ -9,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use common::trust::{self, Trust};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
@@ -173,7 +172,7 @@ pub(super) async fn secure(
     host: &str,
     alpn: &[&[u8]],
 ) -> io::Result<TlsStream<TcpStream>> {
-    let mut config = trust::anybody().map_err(io::Error::other)?;
+    let mut config = trust::client(&Trust::Anybody).map_err(io::Error::other)?;
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     TlsConnector::from(Arc::new(config)).connect(name, stream).await

@@ -8,6 +8,8 @@ use axum::{
 };
 use serde::Deserialize;
 
+use common::pages::render;
+
 use super::{
     Frame, Web, chart,
     chart::Chart,
@@ -68,7 +70,7 @@ async fn answer(web: &Web, wanted: Wanted) -> anyhow::Result<Response> {
     };
     let lines = seen.rules.iter().filter(fits);
     let lines = lines.map(|rule| Line::of(rule, seen.now, month.rules.get(&rule.id)));
-    Ok(super::page(
+    Ok(render(
         StatusCode::OK,
         &Dashboard {
             frame: web.frame("dashboard"),

@@ -10,7 +10,9 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::{Frame, Message, Web, api, line::Line, page, shown};
+use common::pages::render;
+
+use super::{Frame, Message, Web, api, line::Line, shown};
 use crate::{
     control::view,
     machine::{Event, Refusal},
@@ -114,7 +116,7 @@ async fn cool_down(web: &Web, id: &RuleId, told: &Told) -> anyhow::Result<Respon
             (id.to_string(), shown(&dependant.name), super::look::of(&dependant.state).word)
         });
         let (frame, rule) = (web.frame("rule"), Line::of(&rule, now, None));
-        page(
+        render(
             StatusCode::CONFLICT,
             &Confirm {
                 frame,
@@ -172,5 +174,8 @@ fn no(web: &Web, id: &RuleId, refusal: Refusal) -> Response {
 
 fn refused(web: &Web, id: &RuleId, status: StatusCode, title: &str, text: &str) -> Response {
     let back = (format!("/dashboard/rules/{id}"), "Back to the rule".to_owned());
-    page(status, &Message { frame: web.frame("rule"), title: title.to_owned(), text: text.to_owned(), back })
+    render(
+        status,
+        &Message { frame: web.frame("rule"), title: title.to_owned(), text: text.to_owned(), back },
+    )
 }

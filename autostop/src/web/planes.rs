@@ -9,6 +9,8 @@ use axum::{
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
+use common::pages::render;
+
 use super::{
     Frame, Web,
     figures::{When, when},
@@ -53,7 +55,7 @@ pub(super) async fn page(State(web): State<Web>) -> Response {
         name: plane.name,
     });
     let trouble = seen.trouble.as_deref().map(shown);
-    super::page(StatusCode::OK, &Planes { frame: web.frame("planes"), trouble, planes: planes.collect() })
+    render(StatusCode::OK, &Planes { frame: web.frame("planes"), trouble, planes: planes.collect() })
 }
 
 /// What the form sends.

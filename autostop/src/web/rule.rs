@@ -9,6 +9,8 @@ use axum::{
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use common::pages::render;
+
 use super::{
     Frame, Web, api,
     chart::{self, Chart},
@@ -82,7 +84,7 @@ async fn answer(web: &Web, id: RuleId, asked: &Asked) -> anyhow::Result<Response
     let Some((rule, history, now, journal_trouble)) = seen.await? else { return Ok(web.no_such_rule()) };
     let month = web.books.month(&web.control).await?;
     let savings = month.rules.get(&rule.id);
-    Ok(super::page(
+    Ok(render(
         StatusCode::OK,
         &RulePage {
             frame: web.frame("rule"),

@@ -7,6 +7,8 @@ use axum::{
     response::Response,
 };
 
+use common::pages::render;
+
 use super::{
     Frame, Web,
     chart::{self, Chart},
@@ -74,7 +76,7 @@ async fn answer(web: &Web, span: &Span) -> anyhow::Result<Response> {
             .filter(|told| !told.is_empty())
             .map_or_else(|| default.strftime("%Y-%m-%d").to_string(), shown)
     };
-    Ok(super::page(
+    Ok(render(
         status,
         &SavingsPage {
             frame: web.frame("savings"),

@@ -4,15 +4,19 @@ use axum::{body::Body, routing::any};
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::pages::Assets;
 
-const SIGN: Sign = Sign {
+static HOUSE: House = House { product: "Test", home: "/home", folder: "/assets", assets: Assets::new(&[]) };
+
+static SIGN: Sign = Sign {
     name: "Test",
+    house: &HOUSE,
+    reason: "It asks",
     setting: "TEST_TOKEN",
     cookie: "wayside_test",
     sign_in: "/sign-in",
-    home: "/home",
+    sign_out: "/sign-out",
     way: |path| match path {
-        "/sign-in" => Way::Open,
         "/metrics" => Way::Program,
         path if path.starts_with("/api/") => Way::OwnWords,
         _ => Way::Page,
@@ -21,7 +25,7 @@ const SIGN: Sign = Sign {
 
 fn behind(token: &Arc<Mutex<Option<&'static str>>>) -> (Door, Router) {
     let token = Arc::clone(token);
-    let door = Door::new(SIGN, move || token.lock().unwrap().map(Secret::from));
+    let door = Door::new(&SIGN, move || token.lock().unwrap().map(Secret::from));
     let echo = any(async |headers: HeaderMap| {
         headers.get("authorization").map(|told| told.to_str().unwrap().to_owned()).unwrap_or_default()
     });
@@ -90,8 +94,8 @@ async fn nothing_is_changed_for_a_page_of_another_origin() {
 async fn a_session_stands_for_the_token_until_either_is_over() {
     let token = Arc::new(Mutex::new(Some("secret")));
     let (door, router) = behind(&token);
-    assert_eq!(door.sign_in("secre").unwrap(), None);
-    let cookie = door.sign_in("secret").unwrap().unwrap();
+    assert_eq!(door.open("secre").unwrap(), None);
+    let cookie = door.open("secret").unwrap().unwrap();
     assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Strict") && !cookie.contains("secret"));
     let cookie = cookie.split(';').next().unwrap();
     let with = async |more: (&str, &str)| ask(&router, "GET", "/a", &[("cookie", cookie), more]).await;
@@ -105,6 +109,6 @@ async fn a_session_stands_for_the_token_until_either_is_over() {
     *token.lock().unwrap() = Some("secret");
     let mut headers = HeaderMap::new();
     headers.insert("cookie", cookie.parse().unwrap());
-    assert!(door.sign_out(&headers).contains("Max-Age=0"));
+    assert!(door.close(&headers).contains("Max-Age=0"));
     assert_eq!(with(("x", "y")).await.status(), StatusCode::SEE_OTHER);
 }

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use common::disk;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use url::Url;
 
 use super::checkpoint::Segment;
-use super::disk;
 
 /// A folder or a bucket with what stands before each name.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use common::wire;
+use common::{disk, wire};
 use prost::Message as _;
 
 use super::checkpoint::Checkpoint;
@@ -16,7 +16,7 @@ use super::ledger::Ledger;
 use super::log::{self, Kind, Record};
 use super::place::Place;
 use super::seal::Step;
-use super::{Counters, Options, disk};
+use super::{Counters, Options};
 
 /// What there was.
 pub(super) struct Recovered {

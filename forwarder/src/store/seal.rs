@@ -13,12 +13,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use common::disk;
 use futures::TryStreamExt as _;
 
 use super::checkpoint::{Checkpoint, Segment};
 use super::generation::Full;
 use super::recover::{log_folder, quarantine_folder, write_checkpoint};
-use super::{Store, background, disk, now_ms, parquet, retention};
+use super::{Store, background, now_ms, parquet, retention};
 
 /// Where a kill may fall, for tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
-use super::disk::{FileSystem, LogFile};
+use common::disk::LogFile;
+
 use super::samples::{registration, report, request};
 use super::*;
 
@@ -142,7 +143,7 @@ struct Failing {
 
 struct FailingFile(Failing, Box<dyn LogFile>);
 
-impl Disk for Failing {
+impl Files for Failing {
     fn create(&mut self, path: &Path) -> io::Result<Box<dyn LogFile>> {
         self.created.fetch_add(1, SeqCst);
         Ok(Box::new(FailingFile(self.clone(), FileSystem.create(path)?)))

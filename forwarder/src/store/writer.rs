@@ -13,11 +13,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use common::wire;
+use common::{
+    disk::{LogFile, is_full},
+    wire,
+};
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::disk::{self, Disk, LogFile};
+use super::files::Files;
 use super::generation::Raw;
 use super::ledger::Ledger;
 use super::log::{self, Kind};
@@ -56,7 +59,7 @@ struct OpenFile {
 
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
-    pub(super) disk: Box<dyn Disk>,
+    pub(super) disk: Box<dyn Files>,
     pub(super) folder: PathBuf,
     pub(super) jobs: Receiver<Job>,
     pub(super) staged: Ledger,
@@ -116,7 +119,7 @@ const GROUP_BYTES: usize = 8 << 20;
 impl Writer {
     pub(super) fn new(
         shared: Arc<Shared>,
-        disk: Box<dyn Disk>,
+        disk: Box<dyn Files>,
         folder: PathBuf,
         jobs: Receiver<Job>,
         staged: Ledger,
@@ -274,7 +277,7 @@ impl Writer {
         }
         self.shared.set_health(match &outcome {
             Ok(()) => Health::Good,
-            Err(error) if disk::is_full(error) => Health::Full,
+            Err(error) if is_full(error) => Health::Full,
             Err(_) => Health::Failing,
         });
         outcome

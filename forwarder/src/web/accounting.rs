@@ -6,9 +6,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::figures::count;
+use common::pages::render;
 use common::visible;
 
-use super::{Frame, Web, page};
+use super::{Frame, Web};
 use crate::store::Account;
 
 /// One line of the sheet.
@@ -72,7 +73,7 @@ pub(super) async fn accounting(State(web): State<Web>) -> Response {
         lines: accounts.iter().map(line).collect(),
         total: sheet(&sum(accounts.values())),
     };
-    page(StatusCode::OK, &template)
+    render(StatusCode::OK, &template)
 }
 
 #[cfg(test)]

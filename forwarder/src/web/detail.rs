@@ -10,9 +10,10 @@ use super::figures::{self, Moment};
 use super::heads::{self, Head};
 use super::list::{Flag, flags, status};
 use super::timing::{self, Phase};
+use common::pages::render;
 use common::visible;
 
-use super::{Frame, Web, curl, explain, page};
+use super::{Frame, Web, curl, explain};
 use crate::rrpair::content;
 use crate::store::identity::Uuid;
 use crate::store::row::{Row, Side};
@@ -72,7 +73,7 @@ pub(super) async fn detail(
     };
     let mut told = url::form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes());
     let all = told.find(|(name, _)| name == "all").map(|(_, value)| value.into_owned());
-    page(StatusCode::OK, &show(&web, &row, all.as_deref()))
+    render(StatusCode::OK, &show(&web, &row, all.as_deref()))
 }
 
 /// `GET /pairs/{uuid}/request-body`

@@ -7,13 +7,14 @@ use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use common::exchange::Protocol;
+use common::pages::render;
 use jiff::Timestamp;
 
 use super::figures::{self, Moment};
 use super::form::{self, Form};
 use common::visible;
 
-use super::{Frame, Web, explain, page};
+use super::{Frame, Web, explain};
 use crate::query::pairs::TIME_BUDGET;
 use crate::store::{Store, row::Row};
 
@@ -126,7 +127,7 @@ pub(super) async fn list(State(web): State<Web>, RawQuery(query): RawQuery) -> R
         budget_seconds: TIME_BUDGET.as_secs(),
         form,
     };
-    page(status, &template)
+    render(status, &template)
 }
 
 fn line(row: &Row) -> Line {

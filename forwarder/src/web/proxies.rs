@@ -8,9 +8,10 @@ use jiff::Timestamp;
 
 use super::accounting::{Sheet, sheet};
 use super::figures::{self, Moment};
+use common::pages::render;
 use common::visible;
 
-use super::{Frame, Web, page};
+use super::{Frame, Web};
 use crate::store;
 
 /// Runs that are shown.
@@ -58,7 +59,7 @@ pub(super) async fn proxies(State(web): State<Web>) -> Response {
     });
     let template =
         Proxies { frame: web.frame("proxies"), runs: shown.collect(), more, service_port: web.service_port };
-    page(StatusCode::OK, &template)
+    render(StatusCode::OK, &template)
 }
 
 fn run(proxy: store::Proxy, sheet: Sheet, now: Timestamp) -> Run {

@@ -7,9 +7,10 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
 
+use common::pages::render;
 use common::visible;
 
-use super::{Frame, Web, figures, page};
+use super::{Frame, Web, figures};
 use crate::query;
 use crate::query::sql::{Answer, Column, Limits};
 use crate::store::schema::COLUMNS;
@@ -84,7 +85,7 @@ impl Sql {
 pub(super) async fn form(State(web): State<Web>, RawQuery(query): RawQuery) -> Response {
     let mut told = url::form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes());
     let query = told.find(|(name, _)| name == "query").map(|(_, value)| value.into_owned());
-    page(StatusCode::OK, &Sql::new(&web, query.unwrap_or_default()))
+    render(StatusCode::OK, &Sql::new(&web, query.unwrap_or_default()))
 }
 
 /// What the form sends.
@@ -101,7 +102,7 @@ pub(super) async fn answer(State(web): State<Web>, Form(asked): Form<Asked>) -> 
     let limits = Limits { rows: MOST_ROWS, ..Limits::default() };
     if query.trim().is_empty() {
         shown.error = Some("Write a statement first, or take one of the examples.".to_owned());
-        return page(StatusCode::BAD_REQUEST, &shown);
+        return render(StatusCode::BAD_REQUEST, &shown);
     }
     let status = match web.query.sql(&query, limits).await {
         Ok(answer) => {
@@ -118,7 +119,7 @@ pub(super) async fn answer(State(web): State<Web>, Form(asked): Form<Asked>) -> 
             }
         }
     };
-    page(status, &shown)
+    render(status, &shown)
 }
 
 fn table(answer: &Answer) -> Table {

@@ -6,9 +6,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 
+use common::pages::render;
+
 use super::form::{self, Form};
 use super::list::Suggestions;
-use super::{Frame, Web, page};
+use super::{Frame, Web};
 
 #[derive(Template)]
 #[template(path = "tail.html")]
@@ -36,5 +38,5 @@ pub(super) async fn tail(State(web): State<Web>, RawQuery(query): RawQuery) -> R
         events: if is_right { format!("/api/v1/tail{filters}") } else { String::new() },
         refreshing: format!("/{filters}{also}refresh=5"),
     };
-    page(if is_right { StatusCode::OK } else { StatusCode::BAD_REQUEST }, &template)
+    render(if is_right { StatusCode::OK } else { StatusCode::BAD_REQUEST }, &template)
 }

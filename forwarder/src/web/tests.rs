@@ -23,7 +23,7 @@ fn store(folder: &std::path::Path) -> Store {
 /// Everything that is mounted, as the server does it.
 fn router_with(store: &Store, token: Option<&str>) -> Router {
     let asked = token.map(common::config::Secret::from);
-    let door = Door::new(SIGN, move || asked.clone());
+    let door = Door::new(&SIGN, move || asked.clone());
     let pages = router(Web::new(store.clone(), Query::live(store.clone()), door.clone(), 8888));
     door.guard(pages.merge(api::router(Api::new(store.clone(), token.map(str::to_owned)))))
 }

@@ -3,16 +3,16 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, ensure};
-use tokio_rustls::rustls::{
+use rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
 };
 
-/// See the module.
+/// Whose certificates are taken.
 #[derive(Clone, Debug)]
-pub(crate) enum Trust {
+pub enum Trust {
     /// The authorities of the system.
     System,
     /// Those in this file of PEM certificates, and no others.
@@ -59,8 +59,11 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// A client that believes these.
-pub(super) fn client(trust: &Trust) -> anyhow::Result<ClientConfig> {
+/// A client that believes these, with no certificate of its own.
+///
+/// # Errors
+/// A file of certificates that cannot be read or has none.
+pub fn client(trust: &Trust) -> anyhow::Result<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let builder =
         ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;

@@ -1,5 +1,7 @@
 //! A disk that keeps after a power cut what was synced, and of everything else as much as it likes, in any order.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "only tests stand on it")]
+
 use std::{
     collections::BTreeMap,
     io,
@@ -7,12 +9,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use crate::queue::disk::{Disk, LogFile, ReadAt};
+use super::{Disk, LogFile, ReadAt};
 
 /// What becomes of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// The step fails half done, and so does everything after it until the reboot.
+pub enum Fate {
+    /// The step fails half done, and so does everything after it until the reboot: the power is cut.
     Cut,
     /// Only this step and so many after it fail, half done.
     Fail(usize),
@@ -20,7 +22,7 @@ pub(super) enum Fate {
 
 /// Shared with the files that it opened.
 #[derive(Clone, Default)]
-pub(super) struct Model(Arc<Mutex<State>>);
+pub struct Model(Arc<Mutex<State>>);
 
 #[derive(Clone, Default)]
 struct State {
@@ -44,13 +46,13 @@ struct File {
 }
 
 impl Model {
-    pub(super) fn doomed(step: usize, fate: Fate, seed: u64) -> Self {
+    pub fn doomed(step: usize, fate: Fate, seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(seed);
         Self(Arc::new(Mutex::new(State { doom: Some((step, fate)), random, ..State::default() })))
     }
 
     /// The same disk once more, healthy.
-    pub(super) fn copy(other: &Self) -> Self {
+    pub fn copy(other: &Self) -> Self {
         let mut state = other.state().clone();
         state.doom = None;
         Self(Arc::new(Mutex::new(state)))
@@ -61,31 +63,37 @@ impl Model {
     }
 
     /// The next cut comes after so many steps.
-    pub(super) fn doom(&self, after: usize) {
+    pub fn doom(&self, after: usize) {
         let mut state = self.state();
         state.doom = Some((state.steps + after, Fate::Cut));
     }
 
     /// The step after so many more fails, and so many after it.
-    pub(super) fn fail(&self, after: usize, more: usize) {
+    pub fn fail(&self, after: usize, more: usize) {
         let mut state = self.state();
         state.doom = Some((state.steps + after, Fate::Fail(more)));
     }
 
-    pub(super) fn steps(&self) -> usize {
+    pub fn steps(&self) -> usize {
         self.state().steps
     }
 
-    pub(super) fn removed(&self) -> usize {
+    pub fn removed(&self) -> usize {
         self.state().removed
     }
 
-    pub(super) fn fill(&self, full: bool) {
+    /// Whether the power is cut.
+    pub fn is_cut(&self) -> bool {
+        self.state().is_cut
+    }
+
+    /// Whether there is no room for anything more.
+    pub fn fill(&self, full: bool) {
         self.state().is_full = full;
     }
 
     /// What was not durable may be there or not: blocks of files in any mixture, changes of names up to any of them.
-    pub(super) fn reboot(&self) {
+    pub fn reboot(&self) {
         let mut state = self.state();
         let State { names, renames, durable_names, files, random, .. } = &mut *state;
         for file in files {
@@ -93,7 +101,7 @@ impl Model {
             if file.bytes.len() >= durable && file.bytes.starts_with(&file.durable) {
                 let kept = random.usize(durable..=file.bytes.len());
                 file.bytes.truncate(kept);
-                for block in file.bytes[durable..].chunks_mut(16).filter(|_| random.u8(..) < 64) {
+                for block in file.bytes[durable..].chunks_mut(8).filter(|_| random.u8(..) < 64) {
                     block.fill(0);
                 }
             } else if random.bool() {
@@ -181,6 +189,26 @@ impl Disk for Model {
         })?;
         let file = state.find(path)?;
         Ok(Box::new(Open { model: self.clone(), file }))
+    }
+
+    fn extend(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+        let mut state = self.state();
+        state.simple(|_| Ok(()))?;
+        let file = state.find(path)?;
+        Ok(Box::new(Open { model: self.clone(), file }))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.state().simple(|state| {
+            let file = state.find(from)?;
+            if state.names.contains_key(to) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            state.name(|names| {
+                names.insert(to.to_owned(), file);
+            });
+            Ok(())
+        })
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
