@@ -8,7 +8,10 @@ use agent_relay::{DAEMON, config::Config, server, tool};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let matches = tool::command().get_matches();
+    let matches = match DAEMON.matches(tool::command()) {
+        Ok(matches) => matches,
+        Err(done) => return done,
+    };
     match matches.subcommand() {
         Some(("queue", matches)) => tool::queue(matches),
         Some(("import", matches)) => tool::import(matches),

@@ -44,7 +44,7 @@ impl Setting {
         self.variable().to_lowercase().replace('_', "-")
     }
 
-    fn is_list(&self) -> bool {
+    pub(crate) fn is_list(&self) -> bool {
         self.value.ends_with(",…")
     }
 

@@ -1,6 +1,7 @@
 //! The one way that every daemon starts and ends: flags in, exit code out.
 
 mod ask;
+mod generate;
 
 use std::{future::Future, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -92,8 +93,21 @@ impl Daemon {
                     .action(ArgAction::SetTrue)
                     .help("Ask the running daemon whether it is ready, and exit"),
             )
+            .arg(generate::flag())
             .after_help("Every flag is also an environment variable in capitals (--log-level: LOG_LEVEL) and a key of the file (log_level). A flag goes before a variable before the file.");
         config::with_settings(command, self.settings.iter().chain(&SETTINGS))
+    }
+
+    /// What was typed, for a command line that begins with [`Daemon::command`]. The exit code when that is done.
+    ///
+    /// # Errors
+    /// When nothing is left to do.
+    pub fn matches(&self, command: Command) -> Result<ArgMatches, ExitCode> {
+        let matches = command.clone().get_matches();
+        match generate::asked(&matches) {
+            Some(kind) => Err(self.generate(kind, &command)),
+            None => Ok(matches),
+        }
     }
 
     /// Runs it: reads the configuration, serves until a signal or an end of its own, drains.
@@ -183,6 +197,17 @@ impl Daemon {
         told.unwrap_or_else(|| format!("/etc/wayside/{}.toml", self.name).into())
     }
 
+    fn generate(&self, kind: generate::Kind, command: &Command) -> ExitCode {
+        let settings: Vec<_> = self.settings_known().collect();
+        match generate::generate(kind, command.clone(), &settings, &mut std::io::stdout().lock()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                say(&format!("{}: {error}", self.name));
+                ExitCode::FAILURE
+            }
+        }
+    }
+
     fn settings_known(&self) -> impl Iterator<Item = &'static Setting> {
         self.settings.iter().chain(&SETTINGS)
     }
@@ -203,6 +228,7 @@ fn life<C, S: Future<Output = anyhow::Result<()>>>(
     let drain = Drain::default();
     let result = runtime.block_on(async {
         watch_signals(&drain)?;
+        notify::keep_telling();
         let served = async {
             let result = serve(config, drain.clone()).await;
             drain.ask();

@@ -1,4 +1,6 @@
-//! Binds a TCP listener, on both address families where it listens everywhere.
+//! Binds a TCP listener, or takes one that systemd opened, on both address families where it listens everywhere.
+
+mod inherit;
 
 use std::{
     io,
@@ -15,12 +17,15 @@ pub fn everywhere(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))
 }
 
-/// Binds a non-blocking listener. `[::]` takes IPv4 as well, and falls back to `0.0.0.0` on a machine
+/// Binds a non-blocking listener, or takes the one that was opened for it. `[::]` takes IPv4 as well, and falls back to `0.0.0.0` on a machine
 /// without IPv6.
 ///
 /// # Errors
 /// What the system said, with the address.
 pub fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    if let Some(listener) = inherit::take(address) {
+        return Ok(listener);
+    }
     let everywhere = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     match open(address) {
         Err(error) if everywhere && no_ipv6(&error) => {

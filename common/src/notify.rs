@@ -3,6 +3,8 @@
 use std::{
     env,
     os::{linux::net::SocketAddrExt as _, unix::ffi::OsStrExt as _, unix::net},
+    process,
+    time::Duration,
 };
 
 /// Ready to serve.
@@ -11,6 +13,21 @@ pub const READY: &str = "READY=1";
 pub const STOPPING: &str = "STOPPING=1";
 /// Still alive, for `WatchdogSec=`.
 pub const WATCHDOG: &str = "WATCHDOG=1";
+
+/// Tells systemd that we live, twice within the time after which it would think otherwise (`WatchdogSec=`).
+pub fn keep_telling() {
+    let number = |name| env::var(name).ok().and_then(|told| told.parse::<u64>().ok());
+    let of_others = number("WATCHDOG_PID").is_some_and(|pid| pid != u64::from(process::id()));
+    let Some(within) = number("WATCHDOG_USEC").filter(|within| *within > 0 && !of_others) else { return };
+    #[expect(clippy::disallowed_methods, reason = "it ends with the process, and holds up nothing")]
+    tokio::spawn(async move {
+        let mut beat = tokio::time::interval(Duration::from_micros(within / 2));
+        loop {
+            beat.tick().await;
+            tell(WATCHDOG);
+        }
+    });
+}
 
 /// Sends a state to `NOTIFY_SOCKET`. Without that variable, or when nobody listens, nothing happens:
 /// the daemon does not depend on being watched.

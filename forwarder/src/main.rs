@@ -9,7 +9,10 @@ use forwarder::{DAEMON, command::line, config::Config, server};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let matches = line::with_commands(DAEMON.command()).get_matches();
+    let matches = match DAEMON.matches(line::with_commands(DAEMON.command())) {
+        Ok(matches) => matches,
+        Err(done) => return done,
+    };
     match matches.subcommand() {
         Some(_) => line::run(&matches),
         None => {

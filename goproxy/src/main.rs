@@ -9,5 +9,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     server::stay_small();
-    DAEMON.run(&DAEMON.command().get_matches(), Config::resolve, server::serve)
+    match DAEMON.matches(DAEMON.command()) {
+        Ok(matches) => DAEMON.run(&matches, Config::resolve, server::serve),
+        Err(done) => done,
+    }
 }

@@ -8,7 +8,10 @@ use autostop::{LW_PROXY, command::line, config, control};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let matches = line::with_commands(config::command(&LW_PROXY)).get_matches();
+    let matches = match LW_PROXY.matches(line::with_commands(config::command(&LW_PROXY))) {
+        Ok(matches) => matches,
+        Err(done) => return done,
+    };
     if matches.subcommand().is_some() {
         return line::run(&matches);
     }

@@ -12,6 +12,8 @@ use autostop::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let matches = config::command(&LW_TCP_PROXY).get_matches();
-    LW_TCP_PROXY.run(&matches, Config::data_plane, plane::run)
+    match LW_TCP_PROXY.matches(config::command(&LW_TCP_PROXY)) {
+        Ok(matches) => LW_TCP_PROXY.run(&matches, Config::data_plane, plane::run),
+        Err(done) => done,
+    }
 }

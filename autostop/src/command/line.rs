@@ -10,7 +10,7 @@ use common::{config::Error, daemon::BAD_CONFIGURATION};
 
 use super::Daemon;
 
-/// What is asked.
+// Its doc comment would take the place of what the daemon says of itself.
 #[derive(clap::Subcommand)]
 enum Asked {
     /// Say what is wrong with the configuration and the rules, all of it at once

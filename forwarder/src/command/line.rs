@@ -12,7 +12,7 @@ use url::Url;
 use super::Target;
 use crate::export::Format;
 
-/// What is asked.
+// Its doc comment would take the place of what the daemon says of itself.
 #[derive(clap::Subcommand)]
 enum Asked {
     /// Print exchanges as RRPair JSON, one a line, newest first

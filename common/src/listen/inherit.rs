@@ -1,0 +1,50 @@
+//! Listeners that systemd opened before the daemon started (sd_listen_fds(3)).
+
+use std::{
+    net::{IpAddr, SocketAddr, TcpListener},
+    sync::{LazyLock, Mutex, PoisonError},
+};
+
+use listenfd::ListenFd;
+
+static INHERITED: LazyLock<Mutex<Vec<TcpListener>>> = LazyLock::new(|| {
+    let mut all = ListenFd::from_env();
+    let listeners = (0..all.len()).filter_map(|at| match all.take_tcp_listener(at) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::warn!(%error, socket = at, "an inherited socket is no TCP listener");
+            None
+        }
+    });
+    Mutex::new(listeners.collect())
+});
+
+/// The listener at this address, if it was opened for us. It is given away once.
+pub(super) fn take(wanted: SocketAddr) -> Option<TcpListener> {
+    let mut listeners = INHERITED.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_it = |there: SocketAddr| fits(there, wanted);
+    let at = listeners.iter().position(|listener| listener.local_addr().is_ok_and(is_it))?;
+    let listener = listeners.swap_remove(at);
+    listener.set_nonblocking(true).is_ok().then_some(listener)
+}
+
+/// Whether who wants to listen here is served by a listener there.
+fn fits(there: SocketAddr, wanted: SocketAddr) -> bool {
+    let everywhere = |ip: IpAddr| ip.is_unspecified();
+    there.port() == wanted.port()
+        && (there.ip() == wanted.ip() || everywhere(there.ip()) && everywhere(wanted.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_listener_serves_its_own_address_or_everywhere() {
+        let fits = |there: &str, wanted: &str| super::fits(there.parse().unwrap(), wanted.parse().unwrap());
+        assert!(fits("[::]:80", "[::]:80"));
+        assert!(fits("0.0.0.0:80", "[::]:80"), "a machine without IPv6");
+        assert!(fits("127.0.0.1:80", "127.0.0.1:80"));
+        assert!(!fits("[::]:80", "127.0.0.1:80"), "it would be open to more than was asked");
+        assert!(!fits("127.0.0.1:80", "[::]:80"), "it would be open to fewer");
+        assert!(!fits("[::]:80", "[::]:81"));
+    }
+}
