@@ -35,13 +35,18 @@ pub fn connect(port: u16) -> TcpStream {
 /// When there is no free port.
 pub fn serve(serve: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> SocketAddr {
     let (listener, address) = listen();
+    serve_on(listener, serve);
+    address
+}
+
+/// The same, on a listener that may be open to more than loopback.
+pub fn serve_on(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + Clone + 'static) {
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let serve = serve.clone();
             thread::spawn(move || serve(stream));
         }
     });
-    address
 }
 
 /// A minimal HTTP/1.1 service: answers each request head with `200` and this body, and keeps alive.
@@ -57,7 +62,15 @@ pub fn http_service(body: &'static [u8]) -> SocketAddr {
 /// # Panics
 /// When there is no free port.
 pub fn http_service_of(media: &'static str, body: &'static [u8]) -> SocketAddr {
-    serve(move |mut stream| {
+    serve(answering(media, body))
+}
+
+/// What such a service does with a connection.
+pub fn answering(
+    media: &'static str,
+    body: &'static [u8],
+) -> impl Fn(TcpStream) + Send + Sync + Clone + 'static {
+    move |mut stream| {
         stream.set_nodelay(true).ok();
         let mut seen = Vec::new();
         let mut buffer = [0; 4096];
@@ -74,7 +87,7 @@ pub fn http_service_of(media: &'static str, body: &'static [u8]) -> SocketAddr {
                 }
             }
         }
-    })
+    }
 }
 
 /// Sends `GET` for this path over a fresh connection and returns the whole answer.

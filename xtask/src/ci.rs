@@ -34,6 +34,7 @@ enum Step {
     Doc,
     Fuzz,
     Test,
+    Packages,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -90,6 +91,7 @@ impl Step {
             // Not built here: it only must not rot.
             Self::Fuzz => in_fuzz(&["check", "--all-targets"]),
             Self::Test => test::run(&test::Args::default()),
+            Self::Packages => test::run(&test::Args::packages()),
         }
     }
 }

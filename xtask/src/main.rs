@@ -9,7 +9,9 @@ mod bench;
 mod child;
 mod ci;
 mod command;
+mod debian;
 mod demo;
+mod dist;
 mod engine;
 mod http;
 mod packages;
@@ -39,6 +41,7 @@ enum Task {
     Tidy(tidy::Args),
     #[command(subcommand)]
     Bench(bench::Bench),
+    Dist(dist::Args),
     Ci(ci::Args),
 }
 
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Task::Soak(args) => soak::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::Bench(bench) => bench::run(&bench),
+        Task::Dist(args) => dist::run(&args),
         Task::Ci(args) => ci::run(&args),
     };
     match done {

@@ -40,6 +40,25 @@ pub(crate) const FOR_TESTS: &[Package] = &[
     Package("openssh-client", Probe::Program("ssh")),
 ];
 
+/// What `cargo xtask dist` runs.
+pub(crate) const FOR_DIST: &[Package] = &[
+    Package("musl-tools", Probe::Program("musl-gcc")),
+    Package("binutils", Probe::Program("objcopy")),
+    Package("dpkg", Probe::Program("dpkg-deb")),
+    Package("rpm", Probe::Program("rpmbuild")),
+];
+
+/// What the test binaries named `packages_*` run, beside docker.
+pub(crate) const FOR_PACKAGES: &[Package] = &[
+    Package("docker.io", Probe::Program("dockerd")),
+    Package("docker-compose", Probe::Program("docker-compose")),
+    Package("debootstrap", Probe::Program("debootstrap")),
+    Package("net-tools", Probe::Program("netstat")),
+    Package("lintian", Probe::Program("lintian")),
+    Package("rpm", Probe::Program("rpm")),
+    Package("rpmlint", Probe::Program("rpmlint")),
+];
+
 /// What `cargo xtask bench capture` runs, beside Envoy.
 pub(crate) const FOR_BENCH: &[Package] = &[
     Package("nginx", Probe::Program("nginx")),

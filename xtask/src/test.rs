@@ -9,12 +9,14 @@ use serde_json::Value;
 
 use crate::{
     command::{self, cargo},
-    engine, packages,
+    debian, dist, engine, packages,
     tools::{self, Tool},
 };
 
 /// The prefix of the test binaries, in `tests/tests`, that run third-party programs.
 const THIRD_PARTY: &str = "third_party_";
+/// The prefix of those that install and run what is shipped.
+const PACKAGES: &str = "packages_";
 const METADATA: [&str; 4] = ["metadata", "--no-deps", "--format-version", "1"];
 
 /// Run every test: unit, property, simulation and end to end.
@@ -23,17 +25,30 @@ pub(crate) struct Args {
     /// Only what needs Rust alone: leaves out the scenarios with third-party programs.
     #[arg(long)]
     quick: bool,
+    /// Only what is shipped: builds it, then installs and runs the images, debs and rpms.
+    #[arg(long, conflicts_with = "quick")]
+    packages: bool,
     /// Only tests whose name contains one of these.
     filter: Vec<String>,
 }
 
+impl Args {
+    /// Those of what is shipped.
+    pub(crate) fn packages() -> Self {
+        Self { packages: true, ..Self::default() }
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let integration = integration_tests(&command::read(&mut cargo(METADATA))?)?;
-    let (third_party, ours): (Vec<_>, Vec<_>) =
-        integration.into_iter().partition(|name| is_third_party(name));
+    if args.packages {
+        return shipped(args);
+    }
+    let mut names = integration_tests(&command::read(&mut cargo(METADATA))?)?;
+    let mut left_out: Vec<_> = names.extract_if(.., |name| name.starts_with(PACKAGES)).collect();
+    println!("Tests of what is shipped are left out; cargo xtask test --packages runs them.");
     if args.quick {
-        let told = if third_party.is_empty() { "nothing".to_owned() } else { third_party.join(", ") };
-        println!("Without third-party programs; left out: {told}");
+        left_out.extend(names.extract_if(.., |name| name.starts_with(THIRD_PARTY)));
+        println!("Without third-party programs; left out: {}", left_out.join(", "));
     } else {
         packages::ensure_installed(packages::FOR_TESTS)?;
     }
@@ -44,12 +59,34 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // dependencies, and all of these a second time.
     command::run(&mut cargo(["test", "--workspace", "--no-run", "--quiet"]))?;
     let ran = if command::works(&mut cargo(["nextest", "--version"])) {
-        nextest(args, &third_party, path)
+        nextest(args, &left_out, path)
     } else {
-        libtest::run(args, &ours, path)
+        libtest::run(args, &names, path)
     };
     drop(engine);
     ran
+}
+
+/// Builds what is shipped and tests it as its users meet it. One test at a time: they use the documented ports.
+fn shipped(args: &Args) -> Result<()> {
+    packages::ensure_installed(packages::FOR_PACKAGES)?;
+    let dist = dist::build(&dist::Args::default())?;
+    let engine = engine::ensure_running()?;
+    debian::ensure_loaded()?;
+    let mut test = cargo(["test", "--package", "tests", "--quiet"]);
+    for binary in packages_tests()? {
+        test.args(["--test", &binary]);
+    }
+    test.env("PATH", with_tools(&[&tools::KUBERNETES_VALIDATE])?);
+    test.env("WAYSIDE_DIST", dist.folder).arg("--").arg("--test-threads=1").args(&args.filter);
+    let ran = command::run(&mut test);
+    drop(engine);
+    ran
+}
+
+fn packages_tests() -> Result<Vec<String>> {
+    let all = integration_tests(&command::read(&mut cargo(METADATA))?)?;
+    Ok(all.into_iter().filter(|name| name.starts_with(PACKAGES)).collect())
 }
 
 /// The search path for programs, with these tools in front.
@@ -62,12 +99,13 @@ fn with_tools(tools: &[&Tool]) -> Result<OsString> {
     env::join_paths(folders).context("put the tools on PATH")
 }
 
-fn nextest(args: &Args, third_party: &[String], path: Option<OsString>) -> Result<()> {
+fn nextest(args: &Args, left_out: &[String], path: Option<OsString>) -> Result<()> {
     let mut nextest = cargo(["nextest", "run", "--workspace", "--no-fail-fast"]);
     nextest.envs(path.map(|path| ("PATH", path)));
     // A filter that matches nothing is an error to nextest.
-    if args.quick && !third_party.is_empty() {
-        nextest.args(["-E", &format!("not binary(/^{THIRD_PARTY}/)")]);
+    if !left_out.is_empty() {
+        let binaries: Vec<_> = left_out.iter().map(|name| format!("binary({name})")).collect();
+        nextest.args(["-E", &format!("not ({})", binaries.join(" or "))]);
     }
     command::run(nextest.args(&args.filter))
 }
@@ -82,10 +120,6 @@ fn integration_tests(metadata: &str) -> Result<Vec<String>> {
     let mut names: Vec<String> = targets.filter(is_test).filter_map(name).collect();
     names.sort();
     Ok(names)
-}
-
-fn is_third_party(binary: &str) -> bool {
-    binary.starts_with(THIRD_PARTY)
 }
 
 #[cfg(test)]

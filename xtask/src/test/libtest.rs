@@ -19,15 +19,13 @@ struct Sum {
     ignored: u64,
 }
 
-/// `ours` are the integration test binaries that need Rust alone.
-pub(super) fn run(args: &Args, ours: &[String], path: Option<OsString>) -> Result<()> {
+/// `names` are the integration test binaries to run.
+pub(super) fn run(args: &Args, names: &[String], path: Option<OsString>) -> Result<()> {
     let mut cargo = cargo(["test", "--workspace", "--no-fail-fast"]);
     cargo.envs(path.map(|path| ("PATH", path)));
-    if args.quick {
-        cargo.args(["--lib", "--bins", "--examples"]);
-        for name in ours {
-            cargo.args(["--test", name]);
-        }
+    cargo.args(["--lib", "--bins", "--examples"]);
+    for name in names {
+        cargo.args(["--test", name]);
     }
     let mut child = cargo.arg("--").args(&args.filter).stdout(Stdio::piped()).spawn()?;
     let mut sum = Sum::default();

@@ -1,0 +1,249 @@
+//! Each deb on a Debian with systemd: installed, configured, used, upgraded under load, killed, purged.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::{fs, process::Command};
+
+use serde_json::Value;
+use tests::{
+    docker::{Container, shipped},
+    program::run,
+    wait::wait_for,
+};
+
+const ALL: [(&str, &[&str]); 4] = [
+    ("wayside-goproxy", &["goproxy"]),
+    ("wayside-forwarder", &["forwarder"]),
+    ("wayside-agent-relay", &["agent-relay"]),
+    ("wayside-autostop", &["lw_proxy", "lw_tcp_proxy"]),
+];
+
+/// A machine with these packages.
+fn machine(packages: &[&str]) -> Container {
+    let machine = Container::run(&[
+        "--cap-add=SYS_ADMIN",
+        "--security-opt=seccomp=unconfined",
+        "--security-opt=apparmor=unconfined",
+        "--tmpfs=/run",
+        "--tmpfs=/run/lock",
+        "--volume=/sys/fs/cgroup:/sys/fs/cgroup",
+        "wayside-test-debian:12",
+    ]);
+    wait_for("systemd to be up", || machine.does("systemctl is-system-running").then_some(()));
+    for package in packages {
+        machine.put(&shipped(&format!("{package}_"), ".deb"), "/root/");
+        machine.shell(&format!("dpkg --install /root/{package}_*.deb"));
+    }
+    machine
+}
+
+fn active(machine: &Container, unit: &str) -> bool {
+    machine.does(&format!("systemctl is-active --quiet {unit}"))
+}
+
+fn wait_until_active(machine: &Container, unit: &str) {
+    wait_for(&format!("{unit} to be active"), || active(machine, unit).then_some(()));
+}
+
+fn shown(machine: &Container, unit: &str, property: &str) -> String {
+    machine.shell(&format!("systemctl show --property={property} --value {unit}")).trim().to_owned()
+}
+
+fn journal(machine: &Container, unit: &str) -> Vec<Value> {
+    let lines = machine.shell(&format!("journalctl --unit={unit} --output=json --no-pager"));
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn lintian_finds_nothing() {
+    for (package, _) in ALL {
+        let deb = shipped(&format!("{package}_"), ".deb");
+        let output = Command::new("lintian")
+            .args(["--fail-on=error,warning", "--tag-display-limit=0", "--allow-root", "--profile=debian"])
+            .args([
+                "--suppress-tags-from-file",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/deb/lintian"),
+            ])
+            .arg(&deb)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{package}:\n{told}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn capture_lives_its_life() {
+    let machine = machine(&["wayside-forwarder", "wayside-goproxy"]);
+    wait_until_active(&machine, "forwarder");
+    // It cannot know where the service is.
+    assert!(!active(&machine, "goproxy"));
+    assert_eq!(shown(&machine, "goproxy", "UnitFileState"), "enabled");
+    let mode = machine.shell("stat --format='%a %U:%G' /etc/wayside/goproxy.toml");
+    assert_eq!(mode.trim(), "640 root:wayside-goproxy");
+
+    let settings = "proxy_type = 'reverse'\nreverse_proxy_host = '127.0.0.1'\nreverse_proxy_port = 8889\n\
+                    app_label = 'shop'\napp_pod_name = 'shop-1'\nforwarder_addr = '127.0.0.1:8888'\n";
+    machine.shell(&format!("printf \"%s\" \"{settings}\" > /etc/wayside/goproxy.toml"));
+    machine.shell("systemctl start goproxy");
+    assert!(active(&machine, "goproxy"));
+    assert!(machine.shell("curl --fail --silent http://127.0.0.1:4143/livez").contains("ok"));
+    wait_for("the exchange to be stored", || {
+        machine.does("forwarder query --path /livez | grep -q shop").then_some(())
+    });
+
+    let lines = journal(&machine, "goproxy");
+    let started =
+        lines.iter().find(|line| line["MESSAGE"] == "Successfully registered with forwarder").unwrap();
+    assert_eq!(started["PRIORITY"], "6");
+    assert!(machine.shell("systemctl status goproxy").contains("active (running)"));
+
+    // A crash is not the end.
+    machine.shell("systemctl kill --signal=KILL goproxy");
+    wait_for("a restart", || (shown(&machine, "goproxy", "NRestarts") == "1").then_some(()));
+    wait_until_active(&machine, "goproxy");
+
+    // A configuration that is wrong is not tried again and again.
+    machine.shell(
+        "cp /etc/wayside/goproxy.toml /root/good.toml; echo 'proxy_in_prot = 1' >> /etc/wayside/goproxy.toml",
+    );
+    assert!(!machine.does("systemctl restart goproxy"));
+    wait_for("it to have failed", || (shown(&machine, "goproxy", "ActiveState") == "failed").then_some(()));
+    assert_eq!(shown(&machine, "goproxy", "NRestarts"), "0");
+    let told = journal(&machine, "goproxy");
+    assert!(
+        told.iter().any(|line| line["MESSAGE"].to_string().contains("did you mean proxy_in_port?")),
+        "{told:?}"
+    );
+    machine.shell("cp /root/good.toml /etc/wayside/goproxy.toml; systemctl reset-failed goproxy; systemctl start goproxy");
+
+    // What the administrator wrote stays, and what was captured is there after an upgrade.
+    machine.shell("dpkg --install /root/wayside-goproxy_*.deb /root/wayside-forwarder_*.deb");
+    wait_until_active(&machine, "goproxy");
+    wait_until_active(&machine, "forwarder");
+    assert!(machine.does("grep -q shop-1 /etc/wayside/goproxy.toml"));
+    wait_for("what was captured", || {
+        machine.does("forwarder query --path /livez | grep -q shop").then_some(())
+    });
+
+    machine.shell("dpkg --purge wayside-goproxy wayside-forwarder");
+    assert!(
+        !machine
+            .does("ls -d /etc/wayside /var/lib/wayside /usr/bin/goproxy /lib/systemd/system/goproxy.service")
+    );
+    assert!(!machine.does("systemctl cat goproxy"));
+}
+
+#[test]
+fn every_unit_is_in_a_cage_and_every_page_can_be_read() {
+    let names: Vec<_> = ALL.iter().map(|(package, _)| *package).collect();
+    let machine = machine(&names);
+    for binary in ALL.iter().flat_map(|(_, binaries)| *binaries) {
+        machine.shell(&format!("systemd-analyze verify /lib/systemd/system/{binary}.service"));
+        let told = machine.shell(&format!("systemd-analyze security --no-pager {binary}.service | tail -1"));
+        let exposure: f64 = told.split_whitespace().find_map(|word| word.parse().ok()).unwrap();
+        assert!(exposure <= 2.0, "{told}");
+        assert!(machine.shell(&format!("MANWIDTH=80 man --locale=C 8 {binary}")).contains("SIGTERM"));
+        for completions in ["/usr/share/bash-completion/completions/", "/usr/share/zsh/vendor-completions/_"]
+        {
+            assert!(machine.does(&format!("test -s {completions}{binary}")), "{binary}");
+        }
+        assert!(machine.shell(&format!("{binary} --version")).contains(binary));
+    }
+    for page in ["goproxy.toml", "forwarder.toml", "agent-relay.toml", "lw_proxy.toml", "lw_proxy-rules"] {
+        assert!(machine.shell(&format!("man --locale=C 5 {page}")).contains("EXAMPLE"), "{page}");
+    }
+}
+
+/// A provider whose only target is always up and on this machine.
+const PROVIDER: &str = r#"#!/bin/sh
+case "$1" in describe) echo '{"state":"running","addresses":["127.0.0.1"]}' ;; esac
+"#;
+
+#[test]
+fn autostop_is_upgraded_under_load_and_takes_up_a_new_token() {
+    let machine = machine(&["wayside-forwarder", "wayside-autostop"]);
+    wait_until_active(&machine, "lw_proxy");
+    wait_until_active(&machine, "lw_tcp_proxy");
+    assert_eq!(
+        machine.shell("stat --format='%a %U:%G' /var/lw_proxy/config.toml").trim(),
+        "640 root:wayside-autostop"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str, to: &str| {
+        let file = folder.path().join(name);
+        fs::write(&file, text).unwrap();
+        machine.put(&file, to);
+    };
+    put("provider", PROVIDER, "/usr/local/bin/provider");
+    let config = "accessPointID=\"ap-1\"\nproxyPort=8093\nusageTrackingPort=8094\nauthToken=\"first\"\naccountID=\"acme\"\n\
+                  [providers.here]\nkind = \"command\"\nprogram = \"/usr/local/bin/provider\"\n";
+    put("config.toml", config, "/var/lw_proxy/config.toml");
+    let rule = "name = 'box'\nprovider = 'here'\nfilter.vm_ids = ['box']\ncustom_domains = ['box.example']\n\
+                [[http.routing]]\nsource_port = 80\ntarget_port = 8889\n";
+    put("box.toml", rule, "/var/lw_proxy/rules.d/box.toml");
+    machine.shell("chmod 0755 /usr/local/bin/provider; chgrp wayside-autostop /var/lw_proxy/config.toml; chmod 0640 /var/lw_proxy/config.toml; chmod 0644 /var/lw_proxy/rules.d/box.toml");
+    machine.shell("systemctl restart lw_proxy");
+    let get = "curl --silent --output /dev/null --write-out '%{http_code}' --max-time 30 -H 'Host: box.example' http://127.0.0.1/livez";
+    wait_for("the target to answer", || (machine.shell(get) == "200").then_some(()));
+
+    // Each request on a connection of its own; what comes while the daemon restarts waits in the socket.
+    machine.shell(&format!(
+        "nohup sh -c 'until [ -e /root/stop ]; do {get}; echo; done' > /root/load 2>&1 & echo started"
+    ));
+    let answered = || machine.shell("wc -l < /root/load").trim().parse::<u64>().unwrap();
+    wait_for("some load", || (answered() > 20).then_some(()));
+    let before = shown(&machine, "lw_tcp_proxy", "MainPID");
+    machine.shell("dpkg --install /root/wayside-autostop_*.deb");
+    wait_until_active(&machine, "lw_tcp_proxy");
+    assert_ne!(shown(&machine, "lw_tcp_proxy", "MainPID"), before, "it is the new one");
+    let then = answered();
+    wait_for("load afterwards", || (answered() > then + 20).then_some(()));
+    machine.shell("touch /root/stop");
+    let failed = machine.shell("grep --invert-match --line-regexp 200 /root/load || true");
+    assert_eq!(failed, "", "every request was answered");
+
+    // The key is rotated as documented: in the file, without a restart.
+    let pid = shown(&machine, "lw_proxy", "MainPID");
+    let with = |token: &str| {
+        machine.shell(&format!(
+            "curl --silent --output /dev/null --write-out '%{{http_code}}' -H 'Authorization: Bearer {token}' \
+             http://127.0.0.1:8093/gateway/lw/api/accounts/acme/autostopping/rules"
+        ))
+    };
+    assert_eq!((with("first").as_str(), with("second").as_str()), ("200", "401"));
+    machine.shell("sed -i 's/first/second/' /var/lw_proxy/config.toml");
+    wait_for("the new key", || (with("second") == "200").then_some(()));
+    assert_eq!(with("first"), "401");
+    assert_eq!(shown(&machine, "lw_proxy", "MainPID"), pid);
+    assert!(machine.shell("curl --silent http://127.0.0.1:8093/").contains("acme"));
+    assert!(machine.shell("journalctl --unit=lw_tcp_proxy --no-pager").contains("lw_tcp_proxy"));
+    assert!(machine.shell("systemctl status lw_proxy").contains("active (running)"));
+}
+
+#[test]
+fn a_relay_keeps_its_queue_through_an_upgrade() {
+    let machine = machine(&["wayside-agent-relay"]);
+    assert!(!active(&machine, "agent-relay"), "it does not know where to");
+    machine.shell("echo 'dd_url = [\"http://127.0.0.1:9\"]' > /etc/wayside/agent-relay.toml; systemctl start agent-relay");
+    let post = "curl --fail --silent --data '{}' http://127.0.0.1:17123/intake?api_key=0123456789abcdef";
+    machine.shell(post);
+    let queued = || {
+        let told = machine.shell("curl --silent http://127.0.0.1:3835/api/v1/balance");
+        serde_json::from_str::<Value>(&told).unwrap()["queued"].as_u64()
+    };
+    assert_eq!(queued(), Some(1));
+    machine.shell("dpkg --install /root/wayside-agent-relay_*.deb");
+    wait_until_active(&machine, "agent-relay");
+    assert_eq!(queued(), Some(1));
+    machine.shell("dpkg --remove wayside-agent-relay");
+    assert!(machine.does("test -d /var/lib/wayside/agent-relay/queue"), "removing a package loses nothing");
+    machine.shell("dpkg --purge wayside-agent-relay");
+    assert!(!machine.does("test -e /var/lib/wayside/agent-relay"));
+}
+
+#[test]
+fn the_checksums_are_those_of_the_files() {
+    let sums = shipped("SHA256SUMS", "");
+    let folder = sums.parent().unwrap();
+    run(Command::new("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).current_dir(folder));
+}

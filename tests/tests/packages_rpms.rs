@@ -1,0 +1,46 @@
+//! Each rpm: what rpmlint says of it, and what it puts where.
+
+use std::process::Command;
+
+use tests::{docker::shipped, program::run};
+
+const ALL: [(&str, &str); 4] = [
+    ("wayside-goproxy", "usr/bin/goproxy"),
+    ("wayside-forwarder", "usr/bin/forwarder"),
+    ("wayside-agent-relay", "usr/bin/agent-relay"),
+    ("wayside-autostop", "usr/bin/lw_proxy"),
+];
+
+#[test]
+fn rpmlint_finds_nothing() {
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/rpm/rpmlint.toml");
+    for (package, _) in ALL {
+        let rpm = shipped(&format!("{package}-"), ".rpm");
+        let output =
+            Command::new("rpmlint").args(["--strict", "--config", rules]).arg(&rpm).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{package}:\n{told}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn an_rpm_puts_its_files_where_they_belong() {
+    let root = tempfile::tempdir().unwrap();
+    let rpm = || {
+        let mut rpm = Command::new("rpm");
+        rpm.arg("--root").arg(root.path());
+        rpm
+    };
+    run(rpm().arg("--initdb"));
+    for (package, binary) in ALL {
+        let file = shipped(&format!("{package}-"), ".rpm");
+        // The scripts want the programs of a whole system, which this folder is not.
+        run(rpm().args(["--install", "--nodeps", "--noscripts"]).arg(&file));
+        assert!(root.path().join(binary).is_file(), "{package}");
+        let told = run(rpm().args(["--query", "--configfiles", package]));
+        assert!(told.trim().ends_with(".toml"), "{told}");
+        run(rpm().args(["--verify", "--nouser", "--nogroup", "--nodeps", "--noscripts", package]));
+        run(rpm().args(["--erase", "--noscripts", package]));
+        assert!(!root.path().join(binary).exists(), "{package}");
+    }
+}
