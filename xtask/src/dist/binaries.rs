@@ -19,11 +19,14 @@ const TARGET: &str = "x86_64-unknown-linux-musl";
 pub(super) type Built = BTreeMap<String, PathBuf>;
 
 /// Builds them into `folder`, each with its symbols and its bill of materials beside it.
-pub(super) fn build(wanted: &BTreeSet<String>, source: &Source, folder: &Path) -> Result<Built> {
+pub(super) fn build(wanted: &BTreeSet<String>, quick: bool, source: &Source, folder: &Path) -> Result<Built> {
     ensure_target()?;
     let mut build = cargo(["build", "--locked", "--profile", "ship", "--target", TARGET]);
     build.args(["--workspace", "--exclude", "tests", "--exclude", "xtask"]);
     build.args(wanted.iter().flat_map(|binary| ["--bin", binary]));
+    if quick {
+        build.env("CARGO_PROFILE_SHIP_LTO", "off");
+    }
     command::run(build.envs(without_paths()?).env("SOURCE_DATE_EPOCH", source.seconds.to_string()))?;
     let came = target_folder()?.join(TARGET).join("ship");
     let (bin, symbols) = (folder.join("bin"), folder.join("symbols"));
