@@ -27,7 +27,7 @@ use self::{products::Products, source::Source};
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
     /// Only the packages and images whose names contain one of these.
-    only: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// Without optimization at link time, which takes most of the time; everything else is the same.
     #[arg(long)]
     pub(crate) quick: bool,
