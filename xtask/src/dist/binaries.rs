@@ -21,7 +21,7 @@ pub(super) type Built = BTreeMap<String, PathBuf>;
 /// Builds them into `folder`, each with its symbols and its bill of materials beside it.
 pub(super) fn build(wanted: &BTreeSet<String>, quick: bool, source: &Source, folder: &Path) -> Result<Built> {
     ensure_target()?;
-    let mut build = cargo(["build", "--locked", "--profile", "ship", "--target", TARGET]);
+    let mut build = cargo(["build", "--quiet", "--locked", "--profile", "ship", "--target", TARGET]);
     build.args(["--workspace", "--exclude", "tests", "--exclude", "xtask"]);
     build.args(wanted.iter().flat_map(|binary| ["--bin", binary]));
     if quick {
