@@ -16,6 +16,10 @@ pub(crate) struct Seen {
     pub(crate) bytes: u64,
     /// Answered with 503, to be sent again.
     pub(crate) refused: u64,
+    /// Given up, as dead letters.
+    pub(crate) rejected: u64,
+    /// The name that the relay before this one has for it.
+    pub(crate) behind: Option<String>,
     /// What the other side said last, if it did not take it.
     pub(crate) last_error: Option<String>,
 }

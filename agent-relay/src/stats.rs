@@ -89,7 +89,8 @@ async fn agents(State(relay): State<Arc<Relay>>) -> Json<Value> {
 }
 
 async fn upstreams(State(relay): State<Arc<Relay>>) -> Json<Value> {
-    let upstreams: Vec<Value> = relay
+    let plan = relay.plan();
+    let upstreams: Vec<Value> = plan
         .upstreams
         .iter()
         .map(|upstream| {

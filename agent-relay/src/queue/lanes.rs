@@ -80,6 +80,13 @@ impl Lanes {
         self.waiting.push(Reverse((when, agent)));
     }
 
+    /// An agent that waits may try now.
+    pub(crate) fn nudge(&mut self, agent: u32, now: Instant) {
+        if matches!(self.lanes.get(&agent), Some(Lane::Waiting(_))) {
+            self.retry(agent, now);
+        }
+    }
+
     /// Everybody who waits may try now.
     pub(crate) fn wake(&mut self, now: Instant) {
         let waiting: Vec<_> = self.waiting.drain().collect();

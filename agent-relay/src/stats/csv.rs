@@ -41,7 +41,7 @@ pub(super) fn table(relay: &Relay) -> String {
     let mut back = Row::new("upstreams", "BACKEND", "DOWN", 1);
     let mut rows = vec![front];
     let mut sums = [0_u64; 11];
-    for (sid, upstream) in (1..).zip(&relay.upstreams) {
+    for (sid, upstream) in (1..).zip(&relay.plan().upstreams) {
         let counts = &upstream.counts;
         let is_up = !upstream.breaker().is_open();
         let mut row = Row::new("upstreams", &upstream.spec.name, if is_up { "UP" } else { "DOWN" }, 2);

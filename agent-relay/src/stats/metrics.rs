@@ -50,7 +50,7 @@ impl Collector for Numbers {
         let help = "Answers of upstreams, by their hundreds";
         let mut answers =
             encoder.encode_descriptor("agent_relay_upstream_answers", help, None, MetricType::Counter)?;
-        for upstream in &self.0.upstreams {
+        for upstream in &self.0.plan().upstreams {
             for (code, counter) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().zip(&upstream.counts.answers) {
                 let labels = [("upstream", upstream.spec.name.as_str()), ("code", *code)];
                 let counter = ConstCounter::new(counter.load(Ordering::Relaxed));
