@@ -4,6 +4,7 @@ use crate::{
     envelope,
     intake::path,
     queue::{read_anything, read_index},
+    tcp::proxied,
 };
 
 /// A file of the queue, its index, or the head of a record: whatever the bytes are, nothing panics, and what can be
@@ -11,6 +12,7 @@ use crate::{
 pub fn relay(bytes: &[u8]) {
     read_anything(bytes);
     read_index(bytes);
+    proxied::attack(bytes);
     if let Some(kept) = envelope::decode(bytes) {
         assert_eq!(
             envelope::decode(&envelope::encode(&kept)).as_ref(),

@@ -17,6 +17,7 @@ use url::Url;
 use crate::{
     intake::gate::Gate,
     route::Rule,
+    tcp,
     upstream::{Base, Proxies, Spec, Trust, WebProxy},
 };
 
@@ -81,6 +82,7 @@ pub struct Config {
     pub(crate) upstreams: Vec<Spec>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) others: Vec<usize>,
+    pub(crate) tcp: Vec<tcp::Spec>,
     pub(crate) proxies: Proxies,
     pub(crate) gate: Gate,
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
@@ -111,8 +113,9 @@ impl Config {
         let listen = listeners(&mut settings);
         let mut upstreams = from_urls(&mut settings);
         let (rules, others) = tables::read(&mut settings, &mut upstreams);
-        if upstreams.is_empty() {
-            settings.refuse("dd_url", "tell at least one URL, here or as an [[upstream]]");
+        let tcp = tables::tcp(&mut settings, listen.first().copied());
+        if upstreams.is_empty() && tcp.is_empty() {
+            settings.refuse("dd_url", "tell at least one URL, here or as an [[upstream]], or a [[tcp]]");
         }
         let stats = settings.address("stats_addr");
         let stats_token = settings.secret("stats_token");
@@ -140,6 +143,7 @@ impl Config {
             upstreams,
             rules,
             others,
+            tcp,
             proxies: web_proxies(&mut settings),
             gate: Gate {
                 allow: networks(&mut settings, "intake_allow"),

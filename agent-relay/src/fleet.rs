@@ -20,6 +20,10 @@ pub(crate) struct Seen {
     pub(crate) rejected: u64,
     /// The name that the relay before this one has for it.
     pub(crate) behind: Option<String>,
+    /// When the first request came that waits, of this lane, in milliseconds since 1970.
+    pub(crate) first_ms: Option<u64>,
+    /// How long the last request waited that was delivered.
+    pub(crate) lag_ms: Option<u64>,
     /// What the other side said last, if it did not take it.
     pub(crate) last_error: Option<String>,
 }

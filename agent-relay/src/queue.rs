@@ -345,9 +345,9 @@ impl Queue {
             Incoming { agent, head, body: body.into(), time_ms, is_replayed: true, ..Incoming::default() };
         let put = self.put(incoming).await;
         if put.is_ok() {
-            self.dead.drop_claimed(id)?
+            self.dead.drop_claimed(id)?;
         } else {
-            self.dead.unclaim(id)?
+            self.dead.unclaim(id)?;
         }
         Ok(Some(put))
     }

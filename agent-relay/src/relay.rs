@@ -155,6 +155,8 @@ impl Relay {
         let plan = self.plan();
         let name = self.queue.name(agent);
         let age = Duration::from_millis(now_ms().saturating_sub(stored.time_ms));
+        let first_ms = stored.time_ms;
+        self.fleet.note(&name, |seen| seen.first_ms = Some(first_ms));
         let Some(envelope) = decode(&stored.head) else {
             return self.bury(agent, stored, "its head is of no known kind".to_owned()).await;
         };
@@ -168,6 +170,11 @@ impl Relay {
         match self.attempt(&plan, &envelope, &stored, agent, &name).await {
             Outcome::Delivered => {
                 self.tries().remove(&agent);
+                let lag_ms = now_ms().saturating_sub(first_ms);
+                self.fleet.note(&name, |seen| {
+                    seen.lag_ms = Some(lag_ms);
+                    seen.last_error = None;
+                });
                 self.queue.delivered(agent, &stored);
             }
             Outcome::Dead(status) => {

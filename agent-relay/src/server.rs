@@ -15,12 +15,7 @@ use std::{
 
 use anyhow::Context as _;
 use common::{
-    admin::{self, Readiness},
-    config::Error,
-    daemon::VERSION,
-    descriptors::room_for_connections,
-    drain::Drain,
-    listen, notify,
+    admin, config::Error, daemon::VERSION, descriptors::room_for_connections, drain::Drain, listen, notify,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -36,7 +31,8 @@ use crate::{
     keys::Keys,
     queue::Queue,
     relay::Relay,
-    stats,
+    stats::{self, board::Board},
+    tcp::front::Front,
     upstream::{KEPT, Trust},
 };
 
@@ -50,8 +46,8 @@ pub type Reread = Box<dyn Fn() -> Result<Config, Error> + Send>;
 
 /// What runs.
 struct Running {
-    relay: Arc<Relay>,
     intake: Arc<Intake>,
+    board: Arc<Board>,
     /// Everything that listens, to be handed over.
     listeners: Vec<TcpListener>,
 }
@@ -73,7 +69,7 @@ pub async fn serve(config: Config, reread: Reread, drain: Drain) -> anyhow::Resu
     notify::tell(notify::READY);
     let is_upgrade = watch(&running, config, &reread, &successor, &own).await?;
     own.ask();
-    running.relay.plan().upstreams.iter().for_each(|upstream| upstream.let_go());
+    running.board.relay.plan().upstreams.iter().for_each(|upstream| upstream.let_go());
     if is_upgrade {
         tokio::select! {
             () = own.idle() => {}
@@ -81,7 +77,7 @@ pub async fn serve(config: Config, reread: Reread, drain: Drain) -> anyhow::Resu
         }
     }
     own.idle().await;
-    running.relay.queue.settle().await;
+    running.board.relay.queue.settle().await;
     for _ in 0..own.cut() {
         drain.count_cut();
     }
@@ -131,16 +127,15 @@ fn start(config: &Config, drain: &Drain) -> anyhow::Result<Running> {
     let taken: Arc<Taken> = Arc::default();
     let stats = bind(config.stats).context("serve the stats; STATS_ADDR changes where")?;
     tracing::info!(addr = %stats.local_addr()?, "Starting stats listener");
-    serve_stats(stats, stats::router(&relay, Readiness::default(), drain.clone()), drain);
-
+    let most_connections = room_for_connections(2).min(Semaphore::MAX_PERMITS);
     let memory = usize::try_from(config.memory_bytes >> 10).unwrap_or(usize::MAX);
     let intake = Arc::new(Intake {
         queue,
         relay: Arc::clone(&relay),
         terms: RwLock::new(Arc::new(plan::terms(config)?)),
         memory: Semaphore::new(memory.min(Semaphore::MAX_PERMITS)),
-        room: Arc::new(Semaphore::new(room_for_connections(2).min(Semaphore::MAX_PERMITS))),
-        taken,
+        room: Arc::new(Semaphore::new(most_connections)),
+        taken: Arc::clone(&taken),
     });
     for address in &config.listen {
         let listener = bind(*address).context("listen for agents; LISTEN_PORT changes where")?;
@@ -151,7 +146,30 @@ fn start(config: &Config, drain: &Drain) -> anyhow::Result<Running> {
         drain.spawn(Arc::clone(&relay).run(drain.clone()));
     }
     drain.spawn(Arc::clone(&relay).check(drain.clone()));
-    Ok(Running { relay, intake, listeners })
+    let mut fronts = Vec::new();
+    for spec in &config.tcp {
+        let listener = bind(spec.listen).context("listen in TCP mode; see listen of [[tcp]]")?;
+        tracing::info!(name = spec.name, addr = %listener.local_addr()?, "Starting TCP listener");
+        let front = Arc::new(Front::new(spec.clone()));
+        drain.spawn(Arc::clone(&front).accept(listener, drain.clone()));
+        drain.spawn(Arc::clone(&front).check(drain.clone()));
+        fronts.push(front);
+    }
+    let board = Arc::new(Board::new(
+        Arc::clone(&relay),
+        taken,
+        fronts,
+        config.data_dir.clone(),
+        plan::quota(config),
+        most_connections,
+    ));
+    serve_stats(stats, stats::router(&board, config.stats_token.clone(), drain.clone()), drain);
+    drain.spawn(Arc::clone(&board).watch(drain.clone()));
+    if let Some(path) = &config.stats_socket {
+        let socket = stats::socket::bind(path).with_context(|| format!("listen on {}", path.display()))?;
+        drain.spawn(stats::socket::serve(Arc::clone(&board), socket, drain.clone()));
+    }
+    Ok(Running { intake, board, listeners })
 }
 
 /// Waits for what ends it, and returns whether another binary is to take over.
@@ -195,17 +213,28 @@ async fn watch(
 fn adopt(running: &Running, config: &Config, drain: &Drain) -> anyhow::Result<()> {
     let (plan, terms) = (plan::plan(config, drain)?, plan::terms(config)?);
     warn_of_risks(config);
-    running.relay.follow(plan);
+    running.board.relay.follow(plan);
     running.intake.follow(terms);
-    running.relay.queue.limit(plan::quota(config));
+    running.board.relay.queue.limit(plan::quota(config));
+    running.board.limit(plan::quota(config));
+    for front in &running.board.fronts {
+        let own = front.back().spec.listen;
+        if let Some(spec) = config.tcp.iter().find(|spec| spec.listen == own) {
+            front.follow(spec.clone());
+        }
+    }
     Ok(())
 }
 
 /// What is taken up only by a start.
 fn tell_fixed(before: &Config, after: &Config) {
+    let places = |config: &Config| config.tcp.iter().map(|spec| spec.listen).collect::<Vec<_>>();
     let fixed = [
+        ("listen of [[tcp]]", places(before) == places(after)),
         ("listen_port", before.listen == after.listen),
         ("stats_addr", before.stats == after.stats),
+        ("stats_token", before.stats_token == after.stats_token),
+        ("stats_socket", before.stats_socket == after.stats_socket),
         ("data_dir", before.data_dir == after.data_dir),
         ("memory_max_bytes", before.memory_bytes == after.memory_bytes),
     ];

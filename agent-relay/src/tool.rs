@@ -21,8 +21,10 @@ pub fn command() -> Command {
         .value_name("FILE")
         .value_parser(clap::value_parser!(PathBuf))
         .required(true)
-        .help("A stackstate.conf or datadog.conf");
-    let import = Command::new("import").about("Say in TOML what an agent's configuration says").arg(file);
+        .help("A stackstate.conf, a datadog.conf or a haproxy.cfg");
+    let import = Command::new("import")
+        .about("Say in TOML what the configuration of an agent or of HAProxy says")
+        .arg(file);
     crate::DAEMON
         .command()
         .subcommand(import)

@@ -24,10 +24,13 @@ use hyper::{
 };
 use tokio::time;
 
+use crate::tcp::pool::Admin;
+
 pub(crate) use self::{
     body::{Body, Progress, coming, whole},
     breaker::{Breaker, Permit},
     dial::Dialer,
+    names::Names,
     proxy::{Proxies, WebProxy},
     trust::Trust,
 };
@@ -133,6 +136,7 @@ pub(crate) struct Upstream {
     /// It answered as a relay of our kind.
     pub(crate) is_relay: AtomicBool,
     check: Mutex<Option<Check>>,
+    admin: Mutex<Admin>,
     dialer: Arc<Dialer>,
     drain: Drain,
 }
@@ -168,6 +172,7 @@ impl Upstream {
             free: Mutex::default(),
             is_relay: AtomicBool::new(false),
             check: Mutex::default(),
+            admin: Mutex::default(),
             dialer,
             drain,
         }
@@ -179,6 +184,20 @@ impl Upstream {
 
     fn free(&self) -> MutexGuard<'_, Vec<(Instant, Connection)>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What an operator wants of it.
+    pub(crate) fn admin(&self) -> Admin {
+        *self.admin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn administer(&self, admin: Admin) {
+        *self.admin.lock().unwrap_or_else(PoisonError::into_inner) = admin;
+    }
+
+    /// Its part of what is sent: none while it is not to serve.
+    pub(crate) fn weight(&self) -> u32 {
+        if self.admin() == Admin::Ready { self.spec.weight } else { 0 }
     }
 
     /// How it was when it was last asked.

@@ -190,10 +190,10 @@ impl Relay {
             if let Some(envelope) = envelope {
                 let path = holds.path(*index, &envelope.path, now);
                 match path {
-                    Permit::Wait(until) if upstream.spec.weight > 0 => {
+                    Permit::Wait(until) if upstream.weight() > 0 => {
                         path_held = Some(path_held.map_or(until, |other| other.min(until)));
                     }
-                    _ => path_open |= upstream.spec.weight > 0,
+                    _ => path_open |= upstream.weight() > 0,
                 }
                 let key = holds.key(*index, tag(upstream, envelope), now);
                 permit = both(both(permit, key), path);
@@ -201,7 +201,7 @@ impl Relay {
                     permit = both(permit, Permit::Wait(now + BUSY));
                 }
             }
-            choices.push((*index, upstream.spec.weight, permit));
+            choices.push((*index, upstream.weight(), permit));
         }
         if let (Some(until), false) = (path_held, path_open) {
             return Choice::Aside(until);

@@ -4,7 +4,7 @@ use super::*;
 
 const LANE: &str = "a - - /odd";
 
-fn moved(stored: &store::Stored) -> Incoming {
+fn moved(stored: &Stored) -> Incoming {
     Incoming {
         agent: LANE.to_owned(),
         head: stored.head.to_vec(),
