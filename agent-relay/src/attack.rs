@@ -23,7 +23,7 @@ pub fn relay(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let bare = path::bare(text);
         assert!(text.ends_with(bare), "a path only loses its beginning");
-        path::shape(bare);
+        path::shape(bare, false);
         path::way("POST", bare);
         let (rest, _) = path::without_secrets(text);
         assert!(!rest.starts_with("api_key=") && !rest.contains("&api_key="), "no key stays in a query");

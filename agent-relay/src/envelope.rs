@@ -88,6 +88,11 @@ impl Secret {
 }
 
 impl Envelope {
+    /// Whether an API key came in a field, as clients do that read JSON.
+    pub(crate) fn has_key_field(&self) -> bool {
+        self.secrets.iter().any(|secret| secret.is_api_key() && matches!(secret.place, Place::Field(_)))
+    }
+
     /// The tag of the API key, if there is one.
     pub(crate) fn key_tag(&self) -> Option<&str> {
         self.secrets.iter().find(|secret| secret.is_api_key()).map(|secret| secret.tag.as_str())

@@ -48,6 +48,8 @@ use crate::{
 
 /// How long a connection may be silent between two requests, and a handshake may take.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long a connection without a request is kept once the stop was asked for.
+const LINGER: Duration = Duration::from_secs(1);
 /// How long a failed accept is let pass.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest head that is kept.
@@ -200,14 +202,19 @@ impl Intake {
         let framing: Arc<Mutex<Framing>> = Arc::default();
         let stream = Wire::new(stream, Arc::clone(&framing));
         let count = AtomicU64::new(0);
+        let stop = drain.clone();
         let service = service_fn(move |request| {
             let number = count.fetch_add(1, Ordering::Relaxed) + 1;
-            let (own, framing) = (Arc::clone(&self), Arc::clone(&framing));
+            let (own, framing, until) = (Arc::clone(&self), Arc::clone(&framing), stop.clone());
             async move {
                 let is_bad = move || framing.lock().unwrap_or_else(PoisonError::into_inner).is_bad(number);
                 let mut response = Box::pin(own.answer(request, peer, &is_bad)).await;
                 let name = header::HeaderName::from_static(RELAY_FIELD);
                 response.headers_mut().insert(name, header::HeaderValue::from_static("1"));
+                if until.is_started() {
+                    let close = header::HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
                 Ok::<_, std::convert::Infallible>(response)
             }
         });
@@ -220,7 +227,7 @@ impl Intake {
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = drain.started() => {
+            () = linger(&drain) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -261,8 +268,9 @@ impl Intake {
             self.deny(peer);
             return answer::unknown();
         }
+        let wants_json = answer::accepts_json(&parts.headers);
         if way == Way::Status {
-            return status::status(&self.relay, query, answer::accepts_json(&parts.headers));
+            return status::status(&self.relay, query, wants_json);
         }
         let fields = std::mem::take(&mut parts.headers);
         let host = fields.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -277,7 +285,7 @@ impl Intake {
             self.taken.live.fetch_add(1, Ordering::Relaxed);
             return self.carry(envelope, body, parts.version).await;
         }
-        let shape = path::shape(&envelope.path);
+        let shape = path::shape(&envelope.path, envelope.has_key_field() || wants_json);
         self.keep(caller, &envelope, body, shape, terms.max_body, is_bad).await
     }
 
@@ -355,6 +363,12 @@ impl Intake {
         *response.version_mut() = version;
         response
     }
+}
+
+/// Returns a moment after the stop was asked for: a request that is on its way has its answer first.
+async fn linger(drain: &Drain) {
+    drain.started().await;
+    time::sleep(LINGER).await;
 }
 
 /// A body of our own.

@@ -262,7 +262,7 @@ fn who_does_not_bring_the_token_is_refused_in_a_way_that_loses_nothing() {
         ("POST /intake/", 401),
         ("POST /intake/?api_key=hus", 401),
         ("POST /intake/?api_key=hush", 200),
-        ("POST /intake/\nDD-Api-Key: hush\r\n", 200),
+        ("POST /intake/\nDD-Api-Key: hush\r\n", 202),
         ("POST /intake/\nAuthorization: Bearer hush\r\n", 200),
         ("GET /api/v1/validate", 401),
         ("GET /status", 200),

