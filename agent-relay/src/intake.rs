@@ -49,7 +49,7 @@ use crate::{
 /// How long a connection may be silent between two requests, and a handshake may take.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a connection without a request is kept once the stop was asked for.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(2);
 /// How long a failed accept is let pass.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest head that is kept.

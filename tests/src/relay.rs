@@ -1,7 +1,7 @@
 //! agent-relay as a process, what it delivers to, and agents that speak to it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashSet},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -124,15 +124,13 @@ impl Receiver {
     /// When a body is of another kind.
     pub fn firsts(&self) -> BTreeMap<String, Vec<u64>> {
         let mut firsts: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        let mut seen: HashMap<String, u64> = HashMap::new();
+        let mut seen: HashSet<String> = HashSet::new();
         for body in self.bodies() {
             let mut words = body.split(' ');
             let agent = words.next().expect("an agent").to_owned();
             let number: u64 = words.next().and_then(|word| word.parse().ok()).expect("a number");
-            *seen.entry(format!("{agent} {number}")).or_default() += 1;
-            let known = firsts.entry(agent).or_default();
-            if !known.contains(&number) {
-                known.push(number);
+            if seen.insert(format!("{agent} {number}")) {
+                firsts.entry(agent).or_default().push(number);
             }
         }
         firsts

@@ -3,18 +3,22 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    env,
+    io::{Read as _, Write as _},
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU16, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tests::{
     http,
+    peer::connect,
     relay::{Balance, Receiver, Relay, post, say},
     wait::wait_for,
 };
@@ -28,15 +32,20 @@ struct Agents {
 
 impl Agents {
     fn start(count: usize, port: u16) -> Self {
-        Self::begin(count, port, false)
+        Self::begin(count, port, 2000, false)
+    }
+
+    /// Agents that say little, so that a long run fits into memory.
+    fn terse(count: usize, port: u16) -> Self {
+        Self::begin(count, port, 20, false)
     }
 
     /// Agents to whom nobody may say no, not even for a moment.
     fn patient(count: usize, port: u16) -> Self {
-        Self::begin(count, port, true)
+        Self::begin(count, port, 2000, true)
     }
 
-    fn begin(count: usize, port: u16, never_refused: bool) -> Self {
+    fn begin(count: usize, port: u16, bytes: usize, never_refused: bool) -> Self {
         let (stop, port) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU16::new(port)));
         let start = |index| {
             let (stop, port) = (Arc::clone(&stop), Arc::clone(&port));
@@ -46,7 +55,7 @@ impl Agents {
                 while !stop.load(Ordering::SeqCst) {
                     // No two tries are the same, so that each is known again wherever it comes out.
                     tries += 1;
-                    let body = format!("{name} {} {tries} {}", accepted + 1, "x".repeat(2000));
+                    let body = format!("{name} {} {tries} {}", accepted + 1, "x".repeat(bytes));
                     match post(port.load(Ordering::SeqCst), &name, &body) {
                         Some(200) => accepted += 1,
                         other if never_refused => panic!("{name} was refused: {other:?}"),
@@ -318,4 +327,63 @@ fn agents_speak_through_a_reload_and_through_a_change_of_the_binary() {
     check(&receiver, &accepted);
     assert_eq!(receiver.bodies().len() as u64, told);
     assert_eq!(relay.daemon.take().unwrap().stop(), 0);
+}
+
+/// `WAYSIDE_SOAK` asks for so many kills, and `WAYSIDE_SEED` for the same once more; the ordinary run takes a few.
+#[test]
+fn every_request_is_accounted_for_while_the_relay_is_killed_again_and_again_amid_outages() {
+    let number = |name: &str| env::var(name).ok().and_then(|told| told.parse().ok());
+    let kills = number("WAYSIDE_SOAK").unwrap_or(6);
+    let seed = number("WAYSIDE_SEED").unwrap_or_else(|| fastrand::u64(..));
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let folder = TempDir::new().unwrap();
+    let receiver = Receiver::start();
+    let mut relay = Relay::start(folder.path(), receiver.address, &[("API_KEY", "own")]);
+    let agents = Agents::terse(6, relay.port);
+    for _ in 0..kills {
+        let log = relay.daemon.as_mut().unwrap();
+        log.announce("an upstream is down").announce("the other side refuses");
+        receiver.answer(*random.choice(&[202, 202, 202, 403, 404, 429, 500, 503]).unwrap());
+        // Sleeps: so that death comes at a random moment of whatever goes on.
+        thread::sleep(Duration::from_millis(random.u64(0..600)));
+        assert!(relay.balance().adds_up());
+        receiver.answer(*random.choice(&[202, 202, 503]).unwrap());
+        thread::sleep(Duration::from_millis(random.u64(0..300)));
+        relay.kill_and_start();
+        agents.port.store(relay.port, Ordering::SeqCst);
+    }
+    relay.daemon.as_mut().unwrap().announce("an upstream is down");
+    receiver.answer(202);
+    let accepted = agents.stop();
+    let balance = relay.drained();
+    check(&receiver, &accepted);
+    let unique: HashSet<String> = receiver.bodies().into_iter().collect();
+    let came = unique.len() as u64;
+    assert_eq!(balance, Balance { accepted: came, delivered: came, queued: 0, dead_lettered: 0 });
+    let told: u64 = accepted.values().sum();
+    assert!((told..=told + 6 * kills).contains(&came), "{came} came, {told} were told");
+    println!("{came} requests, {} resent, {kills} kills", receiver.bodies().len() as u64 - came);
+    assert_eq!(relay.daemon.take().unwrap().stop(), 0);
+}
+
+#[test]
+fn what_is_said_on_a_connection_that_was_open_when_the_stop_came_is_answered() {
+    let folder = TempDir::new().unwrap();
+    let receiver = Receiver::start();
+    let mut relay = Relay::start(folder.path(), receiver.address, &[("API_KEY", "own")]);
+    let mut stream = connect(relay.port);
+    wait_for("the connection to be accepted", || {
+        http::get(relay.stats, "/metrics").contains("agent_relay_connections_open 1\n").then_some(())
+    });
+    let mut daemon = relay.daemon.take().unwrap();
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_for_line("stopping");
+    stream.write_all(b"POST /intake/ HTTP/1.1\r\nHost: r\r\nContent-Length: 7\r\n\r\nagent 1").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+    assert_eq!(daemon.wait().code(), Some(0));
+    relay.again();
+    assert_eq!(relay.drained().delivered, 1);
 }

@@ -79,7 +79,13 @@ impl Marking {
             let state = store.state();
             changed.iter().map(|number| (*number, state.ledger.agent(*number))).collect()
         };
-        let tell = |marks: &mut Marks| told.iter().for_each(|(number, agent)| marks.done(*number, agent));
+        let tell = |marks: &mut Marks| {
+            for (number, agent) in &told {
+                // What is done was counted as it came, and is not counted again when its file is read.
+                marks.last(*number, agent);
+                marks.done(*number, agent);
+            }
+        };
         let mut written = self.mark(store, sealed, &tell);
         if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull) && self.has_reserve
         {

@@ -76,8 +76,8 @@ impl Marks {
         self.push(Fixed { kind: ID, ..Fixed::default() }, &[], &ledger.id.to_le_bytes());
         for (number, agent) in ledger.agents() {
             self.name(number, &agent.name);
-            self.done(number, agent);
             self.last(number, agent);
+            self.done(number, agent);
         }
         self.sealed(sealed);
     }

@@ -131,7 +131,9 @@ async fn a_body_that_goes_slowly_is_waited_for_as_long_as_it_goes() {
     while read < body.len() {
         // Sleeps: a slow link is what this is about.
         time::sleep(Duration::from_millis(60)).await;
-        read += stream.read(&mut part).await.unwrap();
+        let taken = stream.read(&mut part).await.unwrap();
+        assert!(taken > 0, "it was given up after {read} bytes");
+        read += taken;
     }
     assert!(begun.elapsed() > Duration::from_millis(600), "it was slower than it may be silent");
     stream.write_all(b"HTTP/1.1 202 Told\r\nContent-Length: 0\r\n\r\n").await.unwrap();
