@@ -11,6 +11,7 @@ fn main() -> ExitCode {
     let matches = tool::command().get_matches();
     match matches.subcommand() {
         Some(("queue", matches)) => tool::queue(matches),
+        Some(("dead-letters", matches)) => tool::dead_letters(matches),
         Some(("import", matches)) => tool::import(matches),
         _ => {
             let own = matches.clone();

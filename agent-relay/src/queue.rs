@@ -157,9 +157,10 @@ impl Queue {
     fn tell(&self, agents: &[u32]) {
         let queued: Vec<_> = agents.iter().map(|agent| (*agent, self.queued(*agent))).collect();
         let mut lanes = self.lanes();
-        queued.into_iter().for_each(|(agent, queued)| lanes.arrived(agent, queued));
+        let lined_up = queued.into_iter().filter(|(agent, queued)| lanes.arrived(*agent, *queued)).count();
         drop(lanes);
-        self.arrived.notify_waiters();
+        // One for each, and not everybody who waits.
+        (0..lined_up).for_each(|_| self.arrived.notify_one());
     }
 
     /// Keeps a request: on disk when this returns, unless it is refused. `origin` is its number in the relay before
@@ -211,6 +212,10 @@ impl Queue {
                 (lanes.take(Instant::now(), |agent| self.queued(agent)), lanes.next())
             };
             if let Some(agent) = taken {
+                if next.is_some() {
+                    // Somebody else has to wake up for those that wait meanwhile.
+                    self.arrived.notify_one();
+                }
                 return agent;
             }
             let next = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(60));

@@ -6,6 +6,7 @@ use std::{
     env,
     io::{Read as _, Write as _},
     net::SocketAddr,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU16, Ordering},
@@ -17,6 +18,7 @@ use std::{
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tests::{
+    daemon::binary,
     http,
     peer::connect,
     relay::{Balance, Receiver, Relay, post, say},
@@ -165,7 +167,17 @@ fn data_waits_for_the_other_side_and_none_is_given_up_but_what_it_refuses_for_go
     let letters = http::get(relay.stats, "/api/v1/dead-letters");
     assert!(letters.contains("\"id\":\"0-5\"") && letters.contains("400"), "{letters}");
     receiver.answer(202);
-    http::post(relay.stats, "/api/v1/dead-letters/0-5/replay", "");
+    let command = |words: &[&str]| {
+        let stats = format!("127.0.0.1:{}", relay.stats);
+        let mut command = Command::new(binary("agent-relay"));
+        let output = command.args(["dead-letters", "--stats", &stats]).args(words).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert!(command(&["list"]).1.contains("\"id\":\"0-5\""));
+    assert!(command(&["replay", "0-5"]).0);
+    assert!(!command(&["replay", "0-5"]).0 && !command(&["remove", "0-5"]).0, "it is none any more");
+    let queue = Command::new(binary("agent-relay")).arg("queue").arg(folder.path()).output().unwrap();
+    assert!(String::from_utf8(queue.stderr).unwrap().contains("in use"), "not while the daemon writes");
     assert_eq!(relay.drained(), Balance { accepted: 5, delivered: 5, queued: 0, dead_lettered: 0 });
     assert_eq!(receiver.firsts()["agent"], [1, 2, 3, 4, 5]);
 }
