@@ -11,13 +11,19 @@ use common::{
     trust::Trust,
 };
 
+use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
+use url::Url;
+
 use crate::{
+    intake::gate::Gate,
     route::Rule,
-    upstream::{Base, Spec, WebProxy},
+    tcp,
+    upstream::{Base, Proxies, Spec, WebProxy},
 };
 
 /// Every setting. The old ones have the names that the agents' own files have.
-pub static SETTINGS: [Setting; 20] = [
+pub static SETTINGS: [Setting; 28] = [
     Setting::new("dd_url", "URL,…", "Where data goes: one or more base URLs", None),
     Setting::new(
         "api_key",
@@ -42,8 +48,26 @@ pub static SETTINGS: [Setting; 20] = [
     Setting::new("ca_certs", "FILE", "PEM certificates that vouch for the upstreams, and no others", None),
     Setting::new("forwarder_timeout", "TIME", "How long an upstream may take to answer", Some("20s")),
     Setting::new("data_dir", "FOLDER", "Where the queue is", Some("/var/lib/wayside/agent-relay")),
-    Setting::new("stats_addr", "ADDRESS", "Where the stats are, on loopback", Some("127.0.0.1:3835")),
+    Setting::new("tls_cert", "FILE", "PEM certificates for agents, who then speak TLS", None),
+    Setting::new("tls_key", "FILE", "The PEM key of tls_cert", None),
+    Setting::new(
+        "intake_token",
+        "SECRET",
+        "What agents have to bring, as a bearer's token or their API key",
+        None,
+    ),
+    Setting::new("intake_allow", "NETWORK,…", "Networks of agents; without it all", None),
+    Setting::new("trusted_proxies", "NETWORK,…", "Load balancers whose X-Forwarded-For is believed", None),
+    Setting::new("stats_token", "SECRET", "What whoever looks at the stats has to bring", None),
+    Setting::new("stats_socket", "FILE", "A unix socket for the commands of HAProxy's stats socket", None),
+    Setting::new(
+        "stats_addr",
+        "ADDRESS",
+        "Where the stats are; off loopback only with a stats_token",
+        Some("127.0.0.1:3835"),
+    ),
     Setting::new("queue_max_bytes", "BYTES", "How much may wait in all", Some("10GiB")),
+    Setting::new("dead_max_bytes", "BYTES", "How much is kept of dead letters", Some("1GiB")),
     Setting::new("queue_max_age", "TIME", "What waited longer becomes a dead letter", Some("10days")),
     Setting::new("agent_max_bytes", "BYTES", "How much of one agent may wait", Some("1GiB")),
     Setting::new("body_max_bytes", "BYTES", "The largest body that is taken", Some("64MiB")),
@@ -59,7 +83,13 @@ pub struct Config {
     pub(crate) upstreams: Vec<Spec>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) others: Vec<usize>,
-    pub(crate) proxy: Option<WebProxy>,
+    pub(crate) tcp: Vec<tcp::Spec>,
+    pub(crate) proxies: Proxies,
+    pub(crate) gate: Gate,
+    pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    pub(crate) stats_token: Option<Secret>,
+    pub(crate) stats_socket: Option<PathBuf>,
+    pub(crate) dead_max_bytes: u64,
     pub(crate) trust: Trust,
     pub(crate) patience: Duration,
     pub(crate) max_bytes: u64,
@@ -84,12 +114,14 @@ impl Config {
         let listen = listeners(&mut settings);
         let mut upstreams = from_urls(&mut settings);
         let (rules, others) = tables::read(&mut settings, &mut upstreams);
-        if upstreams.is_empty() {
-            settings.refuse("dd_url", "tell at least one URL, here or as an [[upstream]]");
+        let tcp = tables::tcp(&mut settings, listen.first().copied());
+        if upstreams.is_empty() && tcp.is_empty() {
+            settings.refuse("dd_url", "tell at least one URL, here or as an [[upstream]], or a [[tcp]]");
         }
         let stats = settings.address("stats_addr");
-        if !stats.ip().is_loopback() {
-            settings.refuse("stats_addr", "use an address of loopback: whoever sees it sees every agent");
+        let stats_token = settings.secret("stats_token");
+        if !stats.ip().is_loopback() && stats_token.is_none() {
+            settings.refuse("stats_addr", "set a stats_token as well, or use an address of loopback");
         }
         let body_max_bytes = settings.bytes("body_max_bytes");
         let memory_bytes = settings.bytes("memory_max_bytes");
@@ -112,7 +144,17 @@ impl Config {
             upstreams,
             rules,
             others,
-            proxy: web_proxy(&mut settings),
+            tcp,
+            proxies: web_proxies(&mut settings),
+            gate: Gate {
+                allow: networks(&mut settings, "intake_allow"),
+                token: settings.secret("intake_token"),
+                trusted: networks(&mut settings, "trusted_proxies"),
+            },
+            tls: certificate(&mut settings),
+            stats_token,
+            stats_socket: settings.optional("stats_socket").map(PathBuf::from),
+            dead_max_bytes: settings.bytes("dead_max_bytes"),
             trust,
             patience: patience(&mut settings),
             max_bytes: settings.bytes("queue_max_bytes"),
@@ -184,8 +226,37 @@ fn from_urls(settings: &mut Settings) -> Vec<Spec> {
     upstreams
 }
 
-fn web_proxy(settings: &mut Settings) -> Option<WebProxy> {
-    let except = settings.list("no_proxy");
+fn networks(settings: &mut Settings, key: &'static str) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for told in settings.list(key) {
+        let one = told.parse::<IpAddr>().map(IpNet::from).ok();
+        match told.parse().ok().or(one) {
+            Some(network) => networks.push(network),
+            None => settings.refuse(key, "use networks such as 10.0.0.0/8, with commas between"),
+        }
+    }
+    networks
+}
+
+fn certificate(settings: &mut Settings) -> Option<(PathBuf, PathBuf)> {
+    let told = |key: &str| settings.optional(key).map(PathBuf::from);
+    match (told("tls_cert"), told("tls_key")) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => {
+            settings.problem("TLS_CERT and TLS_KEY: set both, or none".to_owned());
+            None
+        }
+    }
+}
+
+fn web_proxies(settings: &mut Settings) -> Proxies {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let mut except = settings.list("no_proxy");
+    if except.is_empty() {
+        let told = variable("no_proxy").unwrap_or_default();
+        except.extend(told.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned));
+    }
     let told = settings.optional("proxy_host").map(str::to_owned);
     if let Some(host) = told {
         let port = settings.port("proxy_port");
@@ -194,31 +265,40 @@ fn web_proxy(settings: &mut Settings) -> Option<WebProxy> {
             let password = settings.secret("proxy_password");
             Secret::from(format!("{user}:{}", password.as_ref().map_or("", Secret::expose)).as_str())
         });
-        return Some(WebProxy { host, port, credentials, except });
+        let proxy = Some(WebProxy { host, port, credentials, except });
+        return Proxies { http: proxy.clone(), https: proxy };
     }
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let url = variable("https_proxy").or_else(|| variable("HTTPS_PROXY"))?;
-    let proxy = from_url(&url, except);
-    if proxy.is_none() {
-        settings
-            .problem("HTTPS_PROXY: use http://host:port, with user:password@ if it wants them".to_owned());
-    }
-    proxy
+    let mut proxy = |names: [&str; 2]| {
+        let url = names.into_iter().find_map(variable)?;
+        let proxy = from_url(&url, except.clone());
+        if proxy.is_none() {
+            let mend = "use http://host:port, with user:password@ if it wants them";
+            settings.problem(format!("{}: {mend}", names.join(" or ")));
+        }
+        proxy
+    };
+    let https = proxy(["https_proxy", "HTTPS_PROXY"]);
+    let http = proxy(["http_proxy", "HTTP_PROXY"]);
+    // The agents of old went everywhere through the one for https.
+    Proxies { http: http.or_else(|| https.clone()), https }
 }
 
 /// A web proxy as the usual environment variables have it.
 fn from_url(url: &str, except: Vec<String>) -> Option<WebProxy> {
-    let rest = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
-    if rest.contains("://") {
-        return None;
-    }
-    let (credentials, place) = match rest.rsplit_once('@') {
-        Some((credentials, place)) => (Some(Secret::from(credentials)), place),
-        None => (None, rest),
+    let whole = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    let url = Url::parse(&whole).ok().filter(|url| url.scheme() == "http")?;
+    let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let plain = |text: &str| percent_decode_str(text).decode_utf8().ok().map(String::from);
+    let credentials = if url.username().is_empty() {
+        None
+    } else {
+        let password = plain(url.password().unwrap_or_default())?;
+        Some(Secret::from(format!("{}:{password}", plain(url.username())?).as_str()))
     };
-    let base = Base::parse(&format!("http://{place}"))?;
-    let port = if place.contains(':') { base.port } else { 3128 };
-    Some(WebProxy { host: base.host, port, credentials, except })
+    // The parser takes a port that is the usual one of http for none.
+    let is_told = |port: &str| whole.trim_end_matches('/').ends_with(port);
+    let port = url.port().unwrap_or(if is_told(":80") { 80 } else { 3128 });
+    Some(WebProxy { host, port, credentials, except })
 }
 
 #[cfg(test)]

@@ -16,6 +16,14 @@ pub(crate) struct Seen {
     pub(crate) bytes: u64,
     /// Answered with 503, to be sent again.
     pub(crate) refused: u64,
+    /// Given up, as dead letters.
+    pub(crate) rejected: u64,
+    /// The name that the relay before this one has for it.
+    pub(crate) behind: Option<String>,
+    /// When the first request came that waits, of this lane, in milliseconds since 1970.
+    pub(crate) first_ms: Option<u64>,
+    /// How long the last request waited that was delivered.
+    pub(crate) lag_ms: Option<u64>,
     /// What the other side said last, if it did not take it.
     pub(crate) last_error: Option<String>,
 }

@@ -1,58 +1,136 @@
 //! What agents speak to: takes their requests, and answers when they are on disk.
 
+mod agent;
 pub(crate) mod answer;
+mod framing;
+pub(crate) mod gate;
 mod gather;
 pub(crate) mod path;
 mod status;
+mod wire;
 
 use std::{
     net::{SocketAddr, TcpListener},
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use common::{drain::Drain, quiet::Quiet};
-use http::{HeaderName, Method, Request, Response, StatusCode, Version, header};
-use http_body_util::BodyExt as _;
+use http::{Method, Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, sync::Semaphore, time};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::Semaphore,
+    time,
+};
+use tokio_rustls::TlsAcceptor;
 
 use self::{
+    agent::Caller,
+    framing::Framing,
+    gate::Gate,
     gather::Gathered,
     path::{Shape, Way},
+    wire::Wire,
 };
 use crate::{
-    envelope::{self, Envelope, KeyPlace},
-    fleet::Fleet,
-    keys::Keys,
-    queue::{Queue, Refusal, now_ms},
-    relay::{Relay, full},
-    upstream::Body,
+    envelope::{self, Envelope},
+    queue::{Queue, Refusal},
+    relay::Relay,
+    upstream::{Body, Progress, whole},
 };
 
-/// How long a head may take.
-const HEAD_TIME: Duration = Duration::from_secs(15);
+/// How long a connection may be silent between two requests, and a handshake may take.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long a connection without a request is kept once the stop was asked for.
+const LINGER: Duration = Duration::from_secs(2);
 /// How long a failed accept is let pass.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest head that is kept.
 const MOST_HEAD_BYTES: usize = 32 << 10;
+/// Who the relay before this one has a request from.
+pub(crate) const AGENT_FIELD: &str = "wayside-agent";
+/// Every answer of ours has it, so that the relay before this one knows whom it speaks to.
+pub(crate) const RELAY_FIELD: &str = "wayside-relay";
+
+/// What agents may do, as the configuration has it at the moment.
+#[derive(Clone, Default)]
+pub(crate) struct Terms {
+    pub(crate) gate: Gate,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) max_body: u64,
+}
+
+/// What is counted of the intake.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) connections: AtomicU64,
+    pub(crate) open: AtomicU64,
+    pub(crate) most_open: AtomicU64,
+    pub(crate) bytes_in: AtomicU64,
+    /// Requests carried live.
+    pub(crate) live: AtomicU64,
+    /// Connections and requests that the gate refused.
+    pub(crate) denied: AtomicU64,
+    /// Refused to be sent again, by the reasons of [`REASONS`].
+    pub(crate) refused: [AtomicU64; 4],
+    /// Requests whose framing was bad.
+    pub(crate) bad: AtomicU64,
+    /// Requests with more than `body_max_bytes`.
+    pub(crate) too_large: AtomicU64,
+    /// Requests that took too long.
+    pub(crate) late: AtomicU64,
+}
+
+/// Why agents are asked to keep their data.
+pub(crate) const REASONS: [&str; 4] = ["memory", "queue full", "agent full", "disk"];
 
 /// What every connection of agents needs.
 pub(crate) struct Intake {
     pub(crate) queue: Arc<Queue>,
     pub(crate) relay: Arc<Relay>,
-    pub(crate) keys: Arc<Keys>,
-    pub(crate) fleet: Arc<Fleet>,
-    pub(crate) max_body: u64,
+    pub(crate) terms: RwLock<Arc<Terms>>,
     /// Memory for bodies, in KiB.
     pub(crate) memory: Semaphore,
     /// Connections.
     pub(crate) room: Arc<Semaphore>,
+    pub(crate) taken: Arc<Taken>,
+}
+
+/// A connection that is open, until it is dropped.
+struct Open(Arc<Taken>);
+
+impl Open {
+    fn new(taken: &Arc<Taken>) -> Self {
+        taken.connections.fetch_add(1, Ordering::Relaxed);
+        let open = taken.open.fetch_add(1, Ordering::Relaxed) + 1;
+        taken.most_open.fetch_max(open, Ordering::Relaxed);
+        Self(Arc::clone(taken))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Intake {
+    fn terms(&self) -> Arc<Terms> {
+        Arc::clone(&self.terms.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Other terms from now on, for connections and requests that begin.
+    pub(crate) fn follow(&self, terms: Terms) {
+        *self.terms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
+    }
+
     /// Accepts agents until the drain starts.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, drain: Drain) {
         let listener = match tokio::net::TcpListener::from_std(listener) {
@@ -63,7 +141,10 @@ impl Intake {
             }
         };
         loop {
-            let Ok(room) = Arc::clone(&self.room).acquire_owned().await else { return };
+            let room = tokio::select! {
+                () = drain.started() => return,
+                room = Arc::clone(&self.room).acquire_owned() => room,
+            };
             let (stream, peer) = tokio::select! {
                 () = drain.started() => return,
                 accepted = listener.accept() => match accepted {
@@ -75,30 +156,78 @@ impl Intake {
                     }
                 },
             };
+            if !self.terms().gate.lets_in(peer.ip()) {
+                self.deny(peer);
+                continue;
+            }
             let (own, until) = (Arc::clone(&self), drain.clone());
             drain.spawn(async move {
-                own.converse(stream, peer, until).await;
+                let _open = Open::new(&own.taken);
+                own.greet(stream, peer, until).await;
                 drop(room);
             });
         }
     }
 
-    async fn converse(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, drain: Drain) {
+    fn deny(&self, peer: SocketAddr) {
+        self.taken.denied.fetch_add(1, Ordering::Relaxed);
+        static QUIET: Quiet = Quiet::new(Duration::from_secs(60));
+        if let Some(suppressed) = QUIET.speak(Instant::now()) {
+            tracing::warn!(%peer, suppressed, "an agent is not let in; see intake_allow and intake_token");
+        }
+    }
+
+    async fn greet(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, drain: Drain) {
         stream.set_nodelay(true).ok();
+        let Some(tls) = self.terms().tls.clone() else {
+            return self.converse(stream, peer, drain).await;
+        };
+        let greeted = tokio::select! {
+            greeted = time::timeout(IDLE, tls.accept(stream)) => greeted,
+            () = drain.started() => return,
+        };
+        match greeted {
+            Ok(Ok(stream)) => self.converse(stream, peer, drain).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS with an agent"),
+            Err(_) => tracing::debug!(%peer, "no TLS with an agent in time"),
+        }
+    }
+
+    async fn converse(
+        self: Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        peer: SocketAddr,
+        drain: Drain,
+    ) {
+        let framing: Arc<Mutex<Framing>> = Arc::default();
+        let stream = Wire::new(stream, Arc::clone(&framing));
+        let count = AtomicU64::new(0);
+        let stop = drain.clone();
         let service = service_fn(move |request| {
-            let own = Arc::clone(&self);
-            async move { Ok::<_, std::convert::Infallible>(Box::pin(own.answer(request, peer)).await) }
+            let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+            let (own, framing, until) = (Arc::clone(&self), Arc::clone(&framing), stop.clone());
+            async move {
+                let is_bad = move || framing.lock().unwrap_or_else(PoisonError::into_inner).is_bad(number);
+                let mut response = Box::pin(own.answer(request, peer, &is_bad)).await;
+                let name = header::HeaderName::from_static(RELAY_FIELD);
+                response.headers_mut().insert(name, header::HeaderValue::from_static("1"));
+                if until.is_started() {
+                    let close = header::HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+                Ok::<_, std::convert::Infallible>(response)
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIME)
+            .header_read_timeout(IDLE)
             .max_buf_size(64 << 10)
             .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = drain.started() => {
+            () = linger(&drain) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -108,104 +237,115 @@ impl Intake {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        is_bad: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Response<Body> {
+        if is_bad() {
+            return self.bad();
+        }
         if request.method() == Method::CONNECT {
             return answer::close(StatusCode::METHOD_NOT_ALLOWED, "this is no web proxy\n");
         }
+        let terms = self.terms();
         let (mut parts, body) = request.into_parts();
+        let query = parts.uri.query().unwrap_or_default();
         let bare = path::bare(parts.uri.path()).to_owned();
         let bare = if bare.is_empty() { "/".to_owned() } else { bare };
+        let forwarded = parts.headers.get("x-forwarded-for").and_then(|told| told.to_str().ok());
+        let address = terms.gate.agent(peer.ip(), forwarded);
         let way = path::way(parts.method.as_str(), &bare);
+        let shown = match terms.gate.token {
+            // Who asks how the relay is may be a script that knows nothing else.
+            Some(_) if way != Way::Status => agent::shown(&parts.headers, query, &bare),
+            _ => Vec::new(),
+        };
+        let gate =
+            Gate { token: terms.gate.token.clone().filter(|_| way != Way::Status), ..terms.gate.clone() };
+        if !gate.admits(address, shown.iter().map(String::as_str)) {
+            self.deny(peer);
+            return answer::unknown();
+        }
+        let wants_json = answer::accepts_json(&parts.headers);
         if way == Way::Status {
-            let wants_json = answer::accepts_json(&parts.headers);
-            return status::status(&self.queue, parts.uri.query().unwrap_or_default(), wants_json);
+            return status::status(&self.relay, query, wants_json);
         }
         let fields = std::mem::take(&mut parts.headers);
         let host = fields.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let host = host.split_whitespace().next().unwrap_or_default().to_owned();
         let mut envelope =
             Envelope { method: parts.method.to_string(), path: bare, host, ..Envelope::default() };
-        let agent = self.identify(&mut envelope, fields, parts.uri.query().unwrap_or_default(), peer);
-        let rule = self.relay.routes.rule(&envelope.path, &envelope.host);
+        let caller = self.identify(&mut envelope, fields, query, address);
+        let plan = self.relay.plan();
+        let rule = plan.routes.rule(&envelope.path, &envelope.host);
         let is_live = rule.and_then(|rule| rule.live).unwrap_or(way == Way::Live);
         if is_live {
+            self.taken.live.fetch_add(1, Ordering::Relaxed);
             return self.carry(envelope, body, parts.version).await;
         }
-        let shape = path::shape(&envelope.path);
-        self.keep(agent, &envelope, body, shape).await
+        let shape = path::shape(&envelope.path, envelope.has_key_field() || wants_json);
+        self.keep(caller, &envelope, body, shape, terms.max_body, is_bad).await
     }
 
-    /// Whose request it is; takes the key out of it.
-    fn identify(
+    fn bad(&self) -> Response<Body> {
+        self.taken.bad.fetch_add(1, Ordering::Relaxed);
+        answer::close(StatusCode::BAD_REQUEST, "the framing of the request is bad\n")
+    }
+
+    async fn keep(
         &self,
-        envelope: &mut Envelope,
-        mut fields: http::HeaderMap,
-        query: &str,
-        peer: SocketAddr,
-    ) -> String {
-        let (query, in_query) = path::without_key(query);
-        envelope.query = query;
-        envelope::strip(&mut fields);
-        let mut place = in_query.map(|key| KeyPlace { field: None, tag: self.keys.tag(&key) });
-        for name in envelope::KEY_FIELDS {
-            if let Some(value) = fields.remove(name)
-                && let Ok(key) = value.to_str()
-            {
-                place =
-                    Some(KeyPlace { field: Some(HeaderName::from_static(name)), tag: self.keys.tag(key) });
-            }
-        }
-        let named = fields.get("sts-hostname").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let named: String =
-            named.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_".contains(*c)).take(128).collect();
-        let tag = place.as_ref().map_or("-", |place| place.tag.get(..8).unwrap_or_default());
-        let agent =
-            format!("{} {} {tag}", peer.ip().to_canonical(), if named.is_empty() { "-" } else { &named });
-        let version = ["sts-agent-version", "dd-agent-version", "user-agent"]
-            .iter()
-            .find_map(|name| fields.get(*name).and_then(|value| value.to_str().ok()))
-            .map(|version| version.chars().take(128).collect::<String>());
-        self.fleet.note(&agent, |seen| {
-            seen.last_seen_ms = now_ms();
-            seen.version = version.unwrap_or_default();
-        });
-        envelope.key = place;
-        envelope.fields = fields;
-        agent
-    }
-
-    async fn keep(&self, agent: String, envelope: &Envelope, body: Incoming, shape: Shape) -> Response<Body> {
+        caller: Caller,
+        envelope: &Envelope,
+        body: Incoming,
+        shape: Shape,
+        max_body: u64,
+        is_bad: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Response<Body> {
+        let Caller { agent, origin } = caller;
         let head = envelope::encode(envelope);
         if head.len() > MOST_HEAD_BYTES {
             return answer::close(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the head is too large\n");
         }
-        let gathered = gather::gather(body, self.max_body, &self.memory).await;
+        let gathered = gather::gather(body, max_body, &self.memory).await;
         let (body, _memory) = match gathered {
+            Gathered::Whole(..) | Gathered::Broken if is_bad() => return self.bad(),
             Gathered::Whole(body, memory) => (body, memory),
             Gathered::TooLarge => {
+                self.taken.too_large.fetch_add(1, Ordering::Relaxed);
                 return answer::close(StatusCode::PAYLOAD_TOO_LARGE, "more than body_max_bytes\n");
             }
-            Gathered::NoMemory => return self.refuse(&agent, 2, "memory"),
-            Gathered::Late => return answer::close(StatusCode::REQUEST_TIMEOUT, "the body takes too long\n"),
-            Gathered::Broken => return answer::close(StatusCode::BAD_REQUEST, "the body is broken\n"),
+            Gathered::NoMemory => return self.refuse(&agent, 2, 0),
+            Gathered::Late => {
+                self.taken.late.fetch_add(1, Ordering::Relaxed);
+                return answer::close(StatusCode::REQUEST_TIMEOUT, "the body takes too long\n");
+            }
+            Gathered::Broken => return self.bad(),
         };
         let bytes = body.len() as u64;
-        match self.queue.keep(agent.clone(), head, body).await {
+        match self.queue.keep(agent.clone(), head, body, origin).await {
             Ok(()) => {
-                self.fleet.note(&agent, |seen| {
+                self.taken.bytes_in.fetch_add(bytes, Ordering::Relaxed);
+                self.relay.fleet.note(&agent, |seen| {
                     seen.requests += 1;
                     seen.bytes += bytes;
                 });
                 answer::accepted(shape)
             }
-            Err(Refusal::QueueFull) => self.refuse(&agent, 30, "queue full"),
-            Err(Refusal::AgentFull) => self.refuse(&agent, 30, "agent full"),
-            Err(Refusal::Disk | Refusal::Closed) => self.refuse(&agent, 5, "disk"),
+            Err(Refusal::QueueFull) => self.refuse(&agent, 30, 1),
+            Err(Refusal::AgentFull) => self.refuse(&agent, 30, 2),
+            Err(Refusal::Disk | Refusal::Closed) => self.refuse(&agent, 5, 3),
         }
     }
 
-    fn refuse(&self, agent: &str, after_s: u32, reason: &'static str) -> Response<Body> {
-        self.fleet.note(agent, |seen| seen.refused += 1);
+    /// `reason` is an index of [`REASONS`].
+    fn refuse(&self, agent: &str, after_s: u32, reason: usize) -> Response<Body> {
+        if let Some(counter) = self.taken.refused.get(reason) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        let reason = REASONS.get(reason).copied().unwrap_or_default();
+        self.relay.fleet.note(agent, |seen| seen.refused += 1);
         static QUIET: Quiet = Quiet::new(Duration::from_secs(10));
         if let Some(suppressed) = QUIET.speak(Instant::now()) {
             tracing::warn!(agent, reason, suppressed, "an agent is asked to keep its data");
@@ -214,9 +354,7 @@ impl Intake {
     }
 
     async fn carry(&self, envelope: Envelope, body: Incoming, version: Version) -> Response<Body> {
-        let body = body.map_err(Into::into).boxed_unsync();
-        let Some(response) = self.relay.carry(&envelope, body).await else { return answer::later(5) };
-        let mut response = response.map(|body| body.map_err(Into::into).boxed_unsync());
+        let Some(mut response) = self.relay.carry(&envelope, body).await else { return answer::later(5) };
         let length = response.headers().get(header::CONTENT_LENGTH).cloned();
         envelope::strip(response.headers_mut());
         if let Some(length) = length {
@@ -227,7 +365,13 @@ impl Intake {
     }
 }
 
+/// Returns a moment after the stop was asked for: a request that is on its way has its answer first.
+async fn linger(drain: &Drain) {
+    drain.started().await;
+    time::sleep(LINGER).await;
+}
+
 /// A body of our own.
 fn own(text: impl Into<Bytes>) -> Body {
-    full(text.into())
+    whole(text.into(), Progress::default())
 }

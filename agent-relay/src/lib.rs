@@ -13,6 +13,7 @@ mod relay;
 mod route;
 pub mod server;
 mod stats;
+mod tcp;
 pub mod tool;
 mod upstream;
 

@@ -14,7 +14,12 @@ fn main() -> ExitCode {
     };
     match matches.subcommand() {
         Some(("queue", matches)) => tool::queue(matches),
+        Some(("dead-letters", matches)) => tool::dead_letters(matches),
         Some(("import", matches)) => tool::import(matches),
-        _ => DAEMON.run(&matches, Config::resolve, server::serve),
+        _ => {
+            let own = matches.clone();
+            let reread = Box::new(move || Config::resolve(DAEMON.settings(&own)?));
+            DAEMON.run(&matches, Config::resolve, |config, drain| server::serve(config, reread, drain))
+        }
     }
 }

@@ -3,9 +3,11 @@
 mod budget;
 mod dead;
 mod frame;
+mod groups;
 mod index;
 mod lanes;
 mod ledger;
+mod marking;
 mod marks;
 mod recover;
 mod store;
@@ -17,40 +19,48 @@ use std::{
     collections::HashSet,
     io,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
-use common::{disk::FileSystem, quiet::Quiet};
+use common::disk::FileSystem;
 use tokio::sync::{Notify, oneshot};
 
 pub use self::ledger::Balance;
 use self::{
     dead::Dead,
+    groups::{Order, write},
     lanes::Lanes,
     recover::recover,
-    store::{Next, Store},
+    store::{End, Next, Store},
     writer::{Full, Incoming, Writer},
 };
 pub(crate) use self::{dead::DeadLetter, ledger::Agent, store::Stored};
 
 /// How often it is written down what is delivered: so much may be sent twice after a crash.
 const SETTLE: Duration = Duration::from_millis(200);
-/// How much is written at once at most, beside one body that is larger.
-const GROUP_BYTES: usize = 4 << 20;
-const GROUP_RECORDS: usize = 1024;
-/// How long a failed disk is left alone.
-const HEAL: Duration = Duration::from_millis(500);
+/// And so many records at most, unless the disk takes no marks: from half of it on it is written down at once.
+const MOST_UNSETTLED: u64 = 1024;
+/// More agents than this are not told apart.
+const MOST_AGENTS: u32 = 100_000;
+/// What those beyond are called.
+const OTHERS: &str = "others - -";
 
-/// How much may wait.
+/// How much may be kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quota {
-    /// In all.
+    /// What waits, in all.
     pub(crate) bytes: u64,
-    /// Of one agent.
+    /// What waits of one agent.
     pub(crate) agent_bytes: u64,
+    /// Dead letters; the oldest leave for the newest.
+    pub(crate) dead_bytes: u64,
 }
 
 /// Why a request was not kept.
@@ -66,11 +76,6 @@ pub(crate) enum Refusal {
     Closed,
 }
 
-enum Order {
-    Keep(Incoming, oneshot::Sender<Result<(), Refusal>>),
-    Settle(oneshot::Sender<()>),
-}
-
 /// See the module.
 pub(crate) struct Queue {
     store: Arc<Store>,
@@ -80,6 +85,10 @@ pub(crate) struct Queue {
     lanes: Mutex<Lanes>,
     arrived: Notify,
     orders: mpsc::Sender<Order>,
+    /// Somebody asked for it to be written down already.
+    settling: AtomicBool,
+    /// The disk takes no marks: waiting for it would wait for ever on a disk that only deliveries can empty.
+    unsettling: AtomicBool,
 }
 
 /// Reads bytes as a file of records.
@@ -107,7 +116,7 @@ impl Queue {
     /// Opens the queue in this folder, and starts the thread that writes to it.
     pub(crate) fn open(folder: &Path, quota: Quota) -> anyhow::Result<Arc<Self>> {
         let disk = Arc::new(FileSystem);
-        let dead = Dead::open(&folder.join("dead"))?;
+        let dead = Dead::open(&folder.join("dead"), quota.dead_bytes)?;
         let (store, found) = recover(disk, &folder.join("queue"))?;
         if found.lost_bytes > 0 {
             tracing::error!(bytes = found.lost_bytes, "a part of the queue is damaged and cannot be read");
@@ -128,16 +137,11 @@ impl Queue {
             lanes: Mutex::new(lanes),
             arrived: Notify::new(),
             orders,
+            settling: AtomicBool::new(false),
+            unsettling: AtomicBool::new(false),
         });
         let own = Arc::downgrade(&queue);
-        thread::Builder::new().name("queue".to_owned()).spawn(move || {
-            let told = |agents: &[u32]| {
-                if let Some(queue) = own.upgrade() {
-                    queue.tell(agents);
-                }
-            };
-            write(writer, &inbox, quota, &told);
-        })?;
+        thread::Builder::new().name("queue".to_owned()).spawn(move || write(writer, &inbox, quota, &own))?;
         Ok(queue)
     }
 
@@ -152,14 +156,31 @@ impl Queue {
     fn tell(&self, agents: &[u32]) {
         let queued: Vec<_> = agents.iter().map(|agent| (*agent, self.queued(*agent))).collect();
         let mut lanes = self.lanes();
-        queued.into_iter().for_each(|(agent, queued)| lanes.arrived(agent, queued));
+        let lined_up = queued.into_iter().filter(|(agent, queued)| lanes.arrived(*agent, *queued)).count();
         drop(lanes);
-        self.arrived.notify_waiters();
+        // One for each, and not everybody who waits.
+        (0..lined_up).for_each(|_| self.arrived.notify_one());
     }
 
-    /// Keeps a request: on disk when this returns, unless it is refused.
-    pub(crate) async fn keep(&self, agent: String, head: Vec<u8>, body: Bytes) -> Result<(), Refusal> {
-        self.put(Incoming { agent, head, body, time_ms: now_ms(), is_replayed: false }).await
+    /// Keeps a request: on disk when this returns, unless it is refused. `origin` is its number in the relay before
+    /// this one, where `agent` is numbered by itself: what came already is not kept twice.
+    pub(crate) async fn keep(
+        &self,
+        agent: String,
+        head: Vec<u8>,
+        body: Bytes,
+        origin: Option<u64>,
+    ) -> Result<(), Refusal> {
+        let is_beyond = self.is_beyond(&agent);
+        // Numbers of several relays cannot be compared.
+        let (agent, origin) = if is_beyond { (OTHERS.to_owned(), None) } else { (agent, origin) };
+        self.put(Incoming { agent, head, body, time_ms: now_ms(), origin, ..Incoming::default() }).await
+    }
+
+    /// Whether there are too many agents for one more of this name.
+    fn is_beyond(&self, agent: &str) -> bool {
+        let state = self.store.state();
+        state.ledger.next() >= MOST_AGENTS && state.ledger.number(agent).is_none()
     }
 
     async fn put(&self, incoming: Incoming) -> Result<(), Refusal> {
@@ -168,17 +189,32 @@ impl Queue {
         answered.await.unwrap_or(Err(Refusal::Closed))
     }
 
+    /// Other quotas from now on.
+    pub(crate) fn limit(&self, quota: Quota) {
+        self.dead.limit(quota.dead_bytes);
+        self.orders.send(Order::Limit(quota)).ok();
+    }
+
     /// Waits for an agent whose turn it is. It has to be given back.
     pub(crate) async fn take(&self) -> u32 {
         loop {
             let arrived = self.arrived.notified();
             let mut arrived = std::pin::pin!(arrived);
             arrived.as_mut().enable();
+            if self.store.state().unsettled >= MOST_UNSETTLED && !self.unsettling.load(Ordering::Relaxed) {
+                self.hasten();
+                tokio::time::timeout(SETTLE, arrived).await.ok();
+                continue;
+            }
             let (taken, next) = {
                 let mut lanes = self.lanes();
                 (lanes.take(Instant::now(), |agent| self.queued(agent)), lanes.next())
             };
             if let Some(agent) = taken {
+                if next.is_some() {
+                    // Somebody else has to wake up for those that wait meanwhile.
+                    self.arrived.notify_one();
+                }
                 return agent;
             }
             let next = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
@@ -197,7 +233,7 @@ impl Queue {
                 Next::Busy => return Err(io::ErrorKind::ResourceBusy.into()),
                 Next::Lost(position, near) => {
                     tracing::error!(agent, up_to = position.number, "queued records are damaged or missing");
-                    self.store.done(agent, position, near, true);
+                    self.store.done(agent, position, near, End::Dead);
                 }
             }
         }
@@ -210,22 +246,68 @@ impl Queue {
             // Left behind, it would be put back one day, and come twice.
             self.dead.remove(&format!("{agent}-{number}")).ok();
         }
-        let queued = self.store.done(agent, stored.position, stored.segment, false);
-        self.give_back(agent, queued);
+        self.end(agent, stored, End::Delivered);
+    }
+
+    fn end(&self, agent: u32, stored: &Stored, end: End) {
+        self.store.done(agent, stored.position, stored.segment, end);
+        if self.store.state().unsettled >= MOST_UNSETTLED / 2 {
+            self.hasten();
+        }
+        self.give_back(agent);
+    }
+
+    /// Has it written down now what is done.
+    fn hasten(&self) {
+        if !self.settling.swap(true, Ordering::Relaxed) {
+            self.orders.send(Order::Settle(None)).ok();
+        }
     }
 
     /// The record is put aside, durably, and the agent goes on with the next one.
     pub(crate) fn bury(&self, agent: u32, stored: &Stored, reason: &str) -> io::Result<()> {
         let name = self.store.state().ledger.agent(agent).name;
         self.dead.put(agent, &name, stored, reason)?;
-        let queued = self.store.done(agent, stored.position, stored.segment, true);
-        self.give_back(agent, queued);
+        self.end(agent, stored, End::Dead);
         Ok(())
     }
 
-    /// Nothing was there after all.
-    pub(crate) fn give_back(&self, agent: u32, queued: u64) {
-        self.lanes().done(agent, queued);
+    /// The record goes into another lane, durably and once, and the agent goes on with the next one. False when
+    /// that cannot be now.
+    pub(crate) async fn set_aside(&self, agent: u32, stored: &Stored, lane: String) -> bool {
+        if self.is_beyond(&lane) {
+            return false;
+        }
+        let incoming = Incoming {
+            agent: lane,
+            head: stored.head.to_vec(),
+            body: stored.body.clone(),
+            time_ms: stored.time_ms,
+            is_replayed: false,
+            is_moved: true,
+            origin: Some(stored.position.number),
+        };
+        let is_there = self.put(incoming).await.is_ok();
+        if is_there {
+            self.end(agent, stored, End::Moved);
+        }
+        is_there
+    }
+
+    /// Whether a record has to go into this lane: because it is there already, or others wait there before it.
+    pub(crate) fn belongs_aside(&self, stored: &Stored, lane: &str) -> bool {
+        let state = self.store.state();
+        let known = state.ledger.number(lane).and_then(|number| state.ledger.look(number));
+        known.is_some_and(|lane| lane.origin >= stored.position.number || lane.queued() > 0)
+    }
+
+    /// Nobody delivers for this agent any more; it lines up again if it has something.
+    pub(crate) fn give_back(&self, agent: u32) {
+        let mut lanes = self.lanes();
+        // Counted under the lock of the lanes: what arrives behind this finds the lane given back.
+        let queued = self.queued(agent);
+        lanes.done(agent, queued);
+        drop(lanes);
         if queued > 0 {
             self.arrived.notify_one();
         }
@@ -234,6 +316,12 @@ impl Queue {
     /// The agent's first record is to be tried again then.
     pub(crate) fn retry(&self, agent: u32, when: Instant) {
         self.lanes().retry(agent, when);
+        self.arrived.notify_one();
+    }
+
+    /// The agent need not wait any longer.
+    pub(crate) fn nudge(&self, agent: u32) {
+        self.lanes().nudge(agent, Instant::now());
         self.arrived.notify_one();
     }
 
@@ -253,15 +341,29 @@ impl Queue {
         self.dead.remove(id)
     }
 
-    /// Puts a dead letter back into the queue, behind what its agent has there.
+    /// Puts a dead letter back into the queue, behind what its agent has there. Only one who asks gets it.
     pub(crate) async fn replay_dead(&self, id: &str) -> io::Result<Option<Result<(), Refusal>>> {
-        let Some((agent, head, body)) = self.dead.read(id)? else { return Ok(None) };
-        let incoming = Incoming { agent, head, body: body.into(), time_ms: now_ms(), is_replayed: true };
+        let Some((agent, head, body)) = self.dead.claim(id)? else { return Ok(None) };
+        let time_ms = now_ms();
+        let incoming =
+            Incoming { agent, head, body: body.into(), time_ms, is_replayed: true, ..Incoming::default() };
         let put = self.put(incoming).await;
         if put.is_ok() {
-            self.dead.remove(id)?;
+            self.dead.drop_claimed(id)?;
+        } else {
+            self.dead.unclaim(id)?;
         }
         Ok(Some(put))
+    }
+
+    /// What is kept of dead letters, in bytes.
+    pub(crate) fn dead_bytes(&self) -> u64 {
+        self.dead.bytes()
+    }
+
+    /// Which queue this is.
+    pub(crate) fn id(&self) -> u128 {
+        self.store.state().ledger.id
     }
 
     /// The balance sheet.
@@ -287,94 +389,8 @@ impl Queue {
     /// Writes down everything that is done.
     pub(crate) async fn settle(&self) {
         let (answer, answered) = oneshot::channel();
-        if self.orders.send(Order::Settle(answer)).is_ok() {
+        if self.orders.send(Order::Settle(Some(answer))).is_ok() {
             answered.await.ok();
-        }
-    }
-}
-
-/// The thread that writes: everything that came while the disk was busy goes into the next group.
-fn write(mut writer: Writer, inbox: &mpsc::Receiver<Order>, quota: Quota, told: &dyn Fn(&[u32])) {
-    let mut settled = Instant::now();
-    let mut failed: Option<Instant> = None;
-    loop {
-        let mut group = Vec::new();
-        let mut answers = Vec::new();
-        let mut settlers = Vec::new();
-        let mut bytes = 0;
-        let mut order = match inbox.recv_timeout(SETTLE.saturating_sub(settled.elapsed())) {
-            Ok(order) => Some(order),
-            Err(mpsc::RecvTimeoutError::Timeout) => None,
-            Err(mpsc::RecvTimeoutError::Disconnected) => return,
-        };
-        while let Some(taken) = order {
-            match taken {
-                Order::Keep(incoming, answer) => {
-                    bytes += incoming.body.len();
-                    group.push(incoming);
-                    answers.push(answer);
-                }
-                Order::Settle(answer) => settlers.push(answer),
-            }
-            let more = bytes < GROUP_BYTES && group.len() < GROUP_RECORDS;
-            order = if more { inbox.try_recv().ok() } else { None };
-        }
-        if !group.is_empty() {
-            let refused = writer.refusals(&group, quota);
-            let mut kept = Vec::new();
-            let mut waiting = Vec::new();
-            for ((incoming, answer), refusal) in group.into_iter().zip(answers).zip(refused) {
-                match refusal {
-                    Some(refusal) => {
-                        answer.send(Err(refusal)).ok();
-                    }
-                    None => {
-                        kept.push(incoming);
-                        waiting.push(answer);
-                    }
-                }
-            }
-            let rests = failed.is_some_and(|when| when.elapsed() < HEAL);
-            let written = match kept.len() {
-                0 => Ok(Vec::new()),
-                _ if rests => Err(io::ErrorKind::ResourceBusy.into()),
-                _ => writer.append(&kept),
-            };
-            drop(kept);
-            match written {
-                Ok(agents) => {
-                    if failed.take().is_some() && !agents.is_empty() {
-                        tracing::info!("the disk takes data again");
-                    }
-                    for answer in waiting {
-                        answer.send(Ok(())).ok();
-                    }
-                    told(&agents);
-                }
-                Err(error) => {
-                    if failed.is_none() {
-                        tracing::error!(%error, "the disk does not take data; agents are asked to keep theirs");
-                    }
-                    if !rests {
-                        failed = Some(Instant::now());
-                    }
-                    for answer in waiting {
-                        answer.send(Err(Refusal::Disk)).ok();
-                    }
-                }
-            }
-        }
-        if settled.elapsed() >= SETTLE || !settlers.is_empty() {
-            static QUIET: Quiet = Quiet::new(Duration::from_secs(10));
-            if let Err(error) = writer.settle()
-                && let Some(suppressed) = QUIET.speak(Instant::now())
-            {
-                tracing::warn!(%error, suppressed, "what is delivered was not written down; it may be sent twice");
-            }
-            settled = Instant::now();
-            for answer in settlers {
-                answer.send(()).ok();
-            }
         }
     }
 }

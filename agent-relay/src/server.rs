@@ -1,103 +1,260 @@
 //! Opens the queue, binds everything, says so, and relays until the stop.
 
+mod handover;
+mod plan;
+
 use std::{
-    net::TcpListener,
-    sync::{Arc, Mutex},
+    fs::DirBuilder,
+    io,
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+    sync::{Arc, RwLock},
     time::Duration,
 };
 
 use anyhow::Context as _;
 use common::{
-    admin::{self, Readiness},
-    daemon::VERSION,
-    descriptors::room_for_connections,
-    drain::Drain,
-    listen, notify,
+    admin, config::Error, daemon::VERSION, descriptors::room_for_connections, drain::Drain, listen, notify,
     trust::Trust,
 };
-use tokio::sync::Semaphore;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Semaphore,
+    time,
+};
 
+use self::handover::{Inherited, Successor};
 use crate::{
     config::Config,
     fleet::Fleet,
-    intake::Intake,
+    intake::{Intake, Taken},
     keys::Keys,
-    queue::{Queue, Quota},
+    queue::Queue,
     relay::Relay,
-    route::Routes,
-    stats,
-    upstream::{self, Upstream},
+    stats::{self, board::Board},
+    tcp::front::Front,
+    upstream::KEPT,
 };
 
-/// Deliveries at a time.
-const DELIVERIES: usize = 64;
-/// How often an upstream is asked how it is.
-const CHECK: Duration = Duration::from_secs(5);
+/// Deliveries at a time: as many as a few upstreams take at most, so that one that is slow leaves some to others.
+const DELIVERIES: usize = KEPT * 3;
+/// How long what is open may take when another binary takes over.
+const GRACE: Duration = Duration::from_secs(8);
 
-/// Runs the relay until the drain is over.
+/// Reads the configuration once more.
+pub type Reread = Box<dyn Fn() -> Result<Config, Error> + Send>;
+
+/// What runs.
+struct Running {
+    intake: Arc<Intake>,
+    board: Arc<Board>,
+    /// Everything that listens, to be handed over.
+    listeners: Vec<TcpListener>,
+}
+
+/// Runs the relay until the drain is over. SIGHUP has the configuration read again, SIGUSR2 has the binary take over
+/// that is now where this one was.
 ///
 /// # Errors
 /// When the queue cannot be opened or a port cannot be listened on.
-pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
+pub async fn serve(config: Config, reread: Reread, drain: Drain) -> anyhow::Result<()> {
     tracing::info!(version = VERSION, "START Wayside Agent Relay");
-    if matches!(config.trust, Trust::Anybody) {
-        tracing::warn!("skip_ssl_validation is on: whoever stands in between can read and change everything");
+    let successor = Successor::new().context("find this binary")?;
+    make_private(&config.data_dir).context("make the data folder; DATA_DIR changes where")?;
+    let lock = lock(&config)?;
+    // What runs has a drain of its own: when another binary takes over, the daemon does not stop.
+    let own = Drain::default();
+    follow(&drain, &own);
+    let running = start(&config, &own)?;
+    notify::tell(notify::READY);
+    let is_upgrade = watch(&running, config, &reread, &successor, &own).await?;
+    own.ask();
+    running.board.relay.plan().upstreams.iter().for_each(|upstream| upstream.let_go());
+    if is_upgrade {
+        tokio::select! {
+            () = own.idle() => {}
+            () = time::sleep(GRACE) => own.insist(),
+        }
     }
-    std::fs::create_dir_all(&config.data_dir).context("make the data folder; DATA_DIR changes where")?;
-    let _lock = lock(&config)?;
-    let quota = Quota { bytes: config.max_bytes, agent_bytes: config.agent_max_bytes };
-    let queue = Queue::open(&config.data_dir, quota).context("open the queue")?;
+    own.idle().await;
+    running.board.relay.queue.settle().await;
+    for _ in 0..own.cut() {
+        drain.count_cut();
+    }
+    if is_upgrade && !drain.is_started() {
+        drop(lock);
+        return Err(successor.become_it(&running.listeners)).context("hand over to the new binary");
+    }
+    Ok(())
+}
+
+/// The one drain does what the other does.
+fn follow(drain: &Drain, own: &Drain) {
+    let (drain, own) = (drain.clone(), own.clone());
+    let until = own.clone();
+    drain.clone().spawn_own(async move {
+        tokio::select! {
+            () = drain.started() => {}
+            () = until.started() => return,
+        }
+        own.ask();
+        tokio::select! {
+            () = drain.insisted() => own.insist(),
+            () = own.idle() => {}
+        }
+    });
+}
+
+fn start(config: &Config, drain: &Drain) -> anyhow::Result<Running> {
+    warn_of_risks(config);
+    let mut inherited = Inherited::take().context("take the sockets of the binary before this one")?;
+    let mut listeners = Vec::new();
+    let mut bind = |address: SocketAddr| -> anyhow::Result<TcpListener> {
+        let listener = match inherited.find(address) {
+            Some(listener) => listener,
+            None => listen::bind(address)?,
+        };
+        listener.set_nonblocking(true)?;
+        listeners.push(listener.try_clone()?);
+        Ok(listener)
+    };
+    let queue = Queue::open(&config.data_dir, plan::quota(config)).context("open the queue")?;
     let balance = queue.balance();
     tracing::info!(queued = balance.queued, bytes = queue.queued_bytes(), "the queue is open");
     let keys = Arc::new(Keys::open(&config.data_dir).context("read the salt of the key tags")?);
     let fleet = Arc::new(Fleet::default());
-    let dialer = upstream::dialer(&config.trust, config.proxy.clone())?;
-    let upstreams: Vec<_> = config
-        .upstreams
-        .iter()
-        .map(|spec| Arc::new(Upstream::new(spec.clone(), Arc::clone(&dialer), drain.clone())))
-        .collect();
-    let relay = Arc::new(Relay {
-        queue: Arc::clone(&queue),
-        upstreams: upstreams.clone(),
-        routes: Routes::new(config.rules.clone(), config.others.clone()),
-        keys: Arc::clone(&keys),
-        fleet: Arc::clone(&fleet),
-        patience: config.patience,
-        max_age: config.max_age,
-        held: Mutex::default(),
-    });
-    let stats = listen::bind(config.stats).context("serve the stats; STATS_ADDR changes where")?;
+    let relay = Arc::new(Relay::new(Arc::clone(&queue), keys, fleet, plan::plan(config, drain)?));
+    let taken: Arc<Taken> = Arc::default();
+    let stats = bind(config.stats).context("serve the stats; STATS_ADDR changes where")?;
     tracing::info!(addr = %stats.local_addr()?, "Starting stats listener");
-    serve_stats(stats, stats::router(&relay, Readiness::default(), drain.clone()), &drain);
-
+    let most_connections = room_for_connections(2).min(Semaphore::MAX_PERMITS);
     let memory = usize::try_from(config.memory_bytes >> 10).unwrap_or(usize::MAX);
     let intake = Arc::new(Intake {
-        queue: Arc::clone(&queue),
+        queue,
         relay: Arc::clone(&relay),
-        keys,
-        fleet,
-        max_body: config.body_max_bytes,
+        terms: RwLock::new(Arc::new(plan::terms(config)?)),
         memory: Semaphore::new(memory.min(Semaphore::MAX_PERMITS)),
-        room: Arc::new(Semaphore::new(room_for_connections(2).min(Semaphore::MAX_PERMITS))),
+        room: Arc::new(Semaphore::new(most_connections)),
+        taken: Arc::clone(&taken),
     });
     for address in &config.listen {
-        let listener = listen::bind(*address).context("listen for agents; LISTEN_PORT changes where")?;
+        let listener = bind(*address).context("listen for agents; LISTEN_PORT changes where")?;
         tracing::info!(addr = %listener.local_addr()?, "Starting agent listener");
         drain.spawn(Arc::clone(&intake).accept(listener, drain.clone()));
     }
     for _ in 0..DELIVERIES {
         drain.spawn(Arc::clone(&relay).run(drain.clone()));
     }
-    for index in 0..upstreams.len() {
-        drain.spawn(Arc::clone(&relay).check(index, CHECK, drain.clone()));
+    drain.spawn(Arc::clone(&relay).check(drain.clone()));
+    let mut fronts = Vec::new();
+    for spec in &config.tcp {
+        let listener = bind(spec.listen).context("listen in TCP mode; see listen of [[tcp]]")?;
+        tracing::info!(name = spec.name, addr = %listener.local_addr()?, "Starting TCP listener");
+        let front = Arc::new(Front::new(spec.clone()));
+        drain.spawn(Arc::clone(&front).accept(listener, drain.clone()));
+        drain.spawn(Arc::clone(&front).check(drain.clone()));
+        fronts.push(front);
     }
-    notify::tell(notify::READY);
-    drain.started().await;
-    upstreams.iter().for_each(|upstream| upstream.let_go());
-    drain.idle().await;
-    queue.settle().await;
+    let board = Arc::new(Board::new(
+        Arc::clone(&relay),
+        taken,
+        fronts,
+        config.data_dir.clone(),
+        plan::quota(config),
+        most_connections,
+    ));
+    serve_stats(stats, stats::router(&board, config.stats_token.clone(), drain.clone()), drain);
+    drain.spawn(Arc::clone(&board).watch(drain.clone()));
+    if let Some(path) = &config.stats_socket {
+        let socket = stats::socket::bind(path).with_context(|| format!("listen on {}", path.display()))?;
+        drain.spawn(stats::socket::serve(Arc::clone(&board), socket, drain.clone()));
+    }
+    Ok(Running { intake, board, listeners })
+}
+
+/// Waits for what ends it, and returns whether another binary is to take over.
+async fn watch(
+    running: &Running,
+    mut config: Config,
+    reread: &Reread,
+    successor: &Successor,
+    drain: &Drain,
+) -> io::Result<bool> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut upgrade = signal(SignalKind::user_defined2())?;
+    loop {
+        tokio::select! {
+            () = drain.started() => return Ok(false),
+            _ = hangup.recv() => match reread() {
+                Ok(other) => match adopt(running, &other, drain) {
+                    Ok(()) => {
+                        tell_fixed(&config, &other);
+                        config = other;
+                        tracing::info!("the configuration was read again");
+                    }
+                    Err(error) => tracing::error!("the configuration stays as it was: {error:#}"),
+                },
+                Err(error) => {
+                    tracing::error!("the configuration stays as it was: {:#}", anyhow::Error::from(error));
+                }
+            },
+            _ = upgrade.recv() => match successor.check() {
+                Ok(()) => {
+                    tracing::info!("another binary takes over");
+                    return Ok(true);
+                }
+                Err(error) => tracing::error!("no other binary takes over: {error:#}"),
+            },
+        }
+    }
+}
+
+/// Everything at once, or nothing.
+fn adopt(running: &Running, config: &Config, drain: &Drain) -> anyhow::Result<()> {
+    let (plan, terms) = (plan::plan(config, drain)?, plan::terms(config)?);
+    warn_of_risks(config);
+    running.board.relay.follow(plan);
+    running.intake.follow(terms);
+    running.board.relay.queue.limit(plan::quota(config));
+    running.board.limit(plan::quota(config));
+    for front in &running.board.fronts {
+        let own = front.back().spec.listen;
+        if let Some(spec) = config.tcp.iter().find(|spec| spec.listen == own) {
+            front.follow(spec.clone());
+        }
+    }
     Ok(())
+}
+
+/// What is taken up only by a start.
+fn tell_fixed(before: &Config, after: &Config) {
+    let places = |config: &Config| config.tcp.iter().map(|spec| spec.listen).collect::<Vec<_>>();
+    let fixed = [
+        ("listen of [[tcp]]", places(before) == places(after)),
+        ("listen_port", before.listen == after.listen),
+        ("stats_addr", before.stats == after.stats),
+        ("stats_token", before.stats_token == after.stats_token),
+        ("stats_socket", before.stats_socket == after.stats_socket),
+        ("data_dir", before.data_dir == after.data_dir),
+        ("memory_max_bytes", before.memory_bytes == after.memory_bytes),
+    ];
+    let changed: Vec<_> = fixed.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect();
+    if !changed.is_empty() {
+        let keys = changed.join(" ");
+        tracing::warn!(keys, "these settings are taken up by a restart only");
+    }
+}
+
+fn warn_of_risks(config: &Config) {
+    if matches!(config.trust, Trust::Anybody) {
+        tracing::warn!("skip_ssl_validation is on: whoever stands in between can read and change everything");
+    }
+}
+
+/// Makes a folder that nobody else reads.
+fn make_private(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 fn serve_stats(listener: TcpListener, router: admin::Router, drain: &Drain) {

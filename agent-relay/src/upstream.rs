@@ -1,40 +1,48 @@
 //! The other sides: where they are, how well they are, and the connections to them.
 
+mod body;
 mod breaker;
 mod dial;
+mod names;
 mod proxy;
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use common::{
     config::Secret,
     drain::Drain,
     trust::{self, Trust},
 };
 use http::{HeaderValue, Request, Response, Uri, header, uri};
-use http_body_util::combinators::UnsyncBoxBody;
-use hyper::{body::Incoming, client::conn::http1};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1},
+};
 use tokio::time;
 
-use self::{breaker::Breaker, dial::Dialer};
-pub(crate) use self::{breaker::Permit, proxy::WebProxy};
+use crate::tcp::pool::Admin;
 
-/// A body on its way to the other side.
-pub(crate) type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+pub(crate) use self::{
+    body::{Body, Progress, coming, whole},
+    breaker::{Breaker, Permit},
+    dial::Dialer,
+    names::Names,
+    proxy::{Proxies, WebProxy},
+};
 
 /// How long a connection is kept that nobody uses.
 const KEEP: Duration = Duration::from_secs(50);
 /// How long a connection is used at all, so that a name that moved is followed.
 const AGE: Duration = Duration::from_secs(300);
-/// How many are kept.
-const KEPT: usize = 64;
+/// How many are kept, and how many requests may be on their way at a time: one that is slow leaves room for others.
+pub(crate) const KEPT: usize = 64;
 
 /// Where an upstream is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +94,12 @@ pub(crate) struct Counts {
     pub(crate) answers: [AtomicU64; 5],
     pub(crate) checks_failed: AtomicU64,
     pub(crate) downs: AtomicU64,
+    /// Requests on their way.
+    pub(crate) busy: AtomicU64,
+    /// The most at a time.
+    pub(crate) most_busy: AtomicU64,
+    /// Milliseconds since 1970 when it last went down or came back.
+    pub(crate) changed_ms: AtomicU64,
 }
 
 impl Counts {
@@ -106,12 +120,25 @@ pub(crate) struct Spec {
     pub(crate) key: Option<Secret>,
 }
 
+/// How a check of an upstream ended, in HAProxy's words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Check {
+    pub(crate) status: &'static str,
+    /// The status of the answer, or 0.
+    pub(crate) code: u16,
+    pub(crate) took: Duration,
+}
+
 /// One upstream.
 pub(crate) struct Upstream {
     pub(crate) spec: Spec,
     pub(crate) counts: Counts,
     breaker: Mutex<Breaker>,
     free: Mutex<Vec<(Instant, Connection)>>,
+    /// It answered as a relay of our kind.
+    pub(crate) is_relay: AtomicBool,
+    check: Mutex<Option<Check>>,
+    admin: Mutex<Admin>,
     dialer: Arc<Dialer>,
     drain: Drain,
 }
@@ -120,6 +147,8 @@ pub(crate) struct Upstream {
 pub(crate) struct Connection {
     sender: http1::SendRequest<Body>,
     opened: Instant,
+    /// Whom it leads to.
+    peer: SocketAddr,
 }
 
 /// Why there is no answer.
@@ -143,6 +172,9 @@ impl Upstream {
             counts: Counts::default(),
             breaker: Mutex::default(),
             free: Mutex::default(),
+            is_relay: AtomicBool::new(false),
+            check: Mutex::default(),
+            admin: Mutex::default(),
             dialer,
             drain,
         }
@@ -156,6 +188,29 @@ impl Upstream {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What an operator wants of it.
+    pub(crate) fn admin(&self) -> Admin {
+        *self.admin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn administer(&self, admin: Admin) {
+        *self.admin.lock().unwrap_or_else(PoisonError::into_inner) = admin;
+    }
+
+    /// Its part of what is sent: none while it is not to serve.
+    pub(crate) fn weight(&self) -> u32 {
+        if self.admin() == Admin::Ready { self.spec.weight } else { 0 }
+    }
+
+    /// How it was when it was last asked.
+    pub(crate) fn check(&self) -> Option<Check> {
+        *self.check.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn note_check(&self, check: Check) {
+        *self.check.lock().unwrap_or_else(PoisonError::into_inner) = Some(check);
+    }
+
     /// Lets go of every connection that nobody uses.
     pub(crate) fn let_go(&self) {
         self.free().clear();
@@ -163,7 +218,11 @@ impl Upstream {
 
     fn kept(&self) -> Option<Connection> {
         let mut free = self.free();
-        free.retain(|(since, connection)| since.elapsed() < KEEP && connection.sender.is_ready());
+        // The address that a name has left is drained.
+        let leads = |peer: SocketAddr| self.dialer.leads_to(&self.spec.base, peer);
+        free.retain(|(since, connection)| {
+            since.elapsed() < KEEP && connection.sender.is_ready() && leads(connection.peer)
+        });
         free.pop().map(|(_, connection)| connection)
     }
 
@@ -175,31 +234,41 @@ impl Upstream {
         }
     }
 
-    /// Sends a request. `make` is called again when a kept connection turns out to be closed; with `anew` none is
-    /// used that was kept.
+    /// Sends a request, and waits for the head of the answer as long as `progress` moves once in `patience`. `make`
+    /// is called again when a kept connection turns out to be closed, at most once after something was sent; with
+    /// `anew` none is used that was kept.
     pub(crate) async fn send(
         &self,
         anew: bool,
+        progress: &Progress,
         make: &mut (dyn FnMut() -> Option<Request<Body>> + Send),
         patience: Duration,
     ) -> Result<(Response<Incoming>, Connection), Error> {
         Counts::add(&self.counts.requests, 1);
+        let _busy = Busy::new(&self.counts);
         while let Some(mut connection) = if anew { None } else { self.kept() } {
             let Some(request) = make() else { break };
-            let answer = time::timeout(patience, connection.sender.send_request(request)).await;
-            match answer {
-                Err(_) => return Err(Error::Late),
-                Ok(Ok(response)) => return Ok((response, connection)),
-                Ok(Err(error)) => tracing::debug!(%error, "a kept connection was closed"),
+            match answer(&mut connection, request, progress, patience).await? {
+                Ok(response) => return Ok((response, connection)),
+                Err(mut error) => {
+                    tracing::debug!(error = %error.error(), "a kept connection was closed");
+                    if error.take_message().is_none() {
+                        break;
+                    }
+                }
             }
         }
+        progress.touch();
         let opened = time::timeout(patience, self.dialer.open(&self.spec.base, &self.drain)).await;
-        let mut sender = opened.map_err(|_| Error::Late).and_then(|opened| opened.map_err(Error::Connect))?;
+        let (sender, peer) =
+            opened.map_err(|_| Error::Late).and_then(|opened| opened.map_err(Error::Connect))?;
         Counts::add(&self.counts.connections, 1);
         let Some(request) = make() else { return Err(Error::Late) };
-        let answer = time::timeout(patience, sender.send_request(request)).await.map_err(|_| Error::Late)?;
-        let connection = Connection { sender, opened: Instant::now() };
-        answer.map(|response| (response, connection)).map_err(Error::Send)
+        let mut connection = Connection { sender, opened: Instant::now(), peer };
+        match answer(&mut connection, request, progress, patience).await? {
+            Ok(response) => Ok((response, connection)),
+            Err(error) => Err(Error::Send(error.into_error())),
+        }
     }
 
     /// A request to this upstream, addressed as the way to it wants it.
@@ -225,9 +294,47 @@ impl Upstream {
     }
 }
 
+/// A request that is on its way, until it is dropped.
+struct Busy<'a>(&'a Counts);
+
+impl<'a> Busy<'a> {
+    fn new(counts: &'a Counts) -> Self {
+        let busy = counts.busy.fetch_add(1, Ordering::Relaxed) + 1;
+        counts.most_busy.fetch_max(busy, Ordering::Relaxed);
+        Self(counts)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The head of the answer, unless nothing moves for too long.
+async fn answer(
+    connection: &mut Connection,
+    request: Request<Body>,
+    progress: &Progress,
+    patience: Duration,
+) -> Result<Result<Response<Incoming>, TrySendError<Request<Body>>>, Error> {
+    progress.touch();
+    let mut answer = std::pin::pin!(connection.sender.try_send_request(request));
+    loop {
+        let until = progress.last() + patience;
+        tokio::select! {
+            answer = &mut answer => return Ok(answer),
+            () = time::sleep_until(until) => {}
+        }
+        if progress.last() + patience <= time::Instant::now() {
+            return Err(Error::Late);
+        }
+    }
+}
+
 /// How upstreams are reached.
-pub(crate) fn dialer(trust: &Trust, proxy: Option<WebProxy>) -> anyhow::Result<Arc<Dialer>> {
-    Ok(Arc::new(Dialer::new(trust::client(trust)?, proxy)))
+pub(crate) fn dialer(trust: &Trust, proxies: Proxies) -> anyhow::Result<Arc<Dialer>> {
+    Ok(Arc::new(Dialer::new(trust::client(trust)?, proxies)))
 }
 
 #[cfg(test)]

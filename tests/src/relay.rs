@@ -1,10 +1,11 @@
 //! agent-relay as a process, what it delivers to, and agents that speak to it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashSet},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU16, AtomicU64, Ordering},
@@ -16,7 +17,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    daemon::Daemon,
+    daemon::{Daemon, binary},
     http,
     peer::{connect, listen},
     wait::{PATIENCE, wait_for},
@@ -123,15 +124,13 @@ impl Receiver {
     /// When a body is of another kind.
     pub fn firsts(&self) -> BTreeMap<String, Vec<u64>> {
         let mut firsts: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        let mut seen: HashMap<String, u64> = HashMap::new();
+        let mut seen: HashSet<String> = HashSet::new();
         for body in self.bodies() {
             let mut words = body.split(' ');
             let agent = words.next().expect("an agent").to_owned();
             let number: u64 = words.next().and_then(|word| word.parse().ok()).expect("a number");
-            *seen.entry(format!("{agent} {number}")).or_default() += 1;
-            let known = firsts.entry(agent).or_default();
-            if !known.contains(&number) {
-                known.push(number);
+            if seen.insert(format!("{agent} {number}")) {
+                firsts.entry(agent).or_default().push(number);
             }
         }
         firsts
@@ -147,8 +146,9 @@ pub struct Relay {
     /// Where its stats are.
     pub stats: u16,
     folder: PathBuf,
-    upstream: String,
+    upstream: Option<String>,
     more: Vec<(String, String)>,
+    file: Option<PathBuf>,
 }
 
 impl Relay {
@@ -157,9 +157,24 @@ impl Relay {
     /// # Panics
     /// When it does not come up.
     pub fn start(folder: &Path, upstream: SocketAddr, more: &[(&str, &str)]) -> Self {
+        Self::start_with(folder, Some(upstream), more, None)
+    }
+
+    /// Starts it with a configuration file, and with an upstream that is not in it.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_with(
+        folder: &Path,
+        upstream: Option<SocketAddr>,
+        more: &[(&str, &str)],
+        file: Option<&Path>,
+    ) -> Self {
         let more = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let upstream = format!("http://{upstream}");
-        let mut relay = Self { daemon: None, port: 0, stats: 0, folder: folder.to_owned(), upstream, more };
+        let upstream = upstream.map(|upstream| format!("http://{upstream}"));
+        let file = file.map(Path::to_owned);
+        let mut relay =
+            Self { daemon: None, port: 0, stats: 0, folder: folder.to_owned(), upstream, more, file };
         relay.again();
         relay
     }
@@ -170,14 +185,18 @@ impl Relay {
     /// When it does not come up.
     pub fn again(&mut self) {
         let folder = self.folder.to_string_lossy().into_owned();
-        let mut variables = vec![
-            ("DATA_DIR", folder.as_str()),
-            ("DD_URL", self.upstream.as_str()),
-            ("LISTEN_PORT", "0"),
-            ("STATS_ADDR", "127.0.0.1:0"),
-        ];
+        let mut variables =
+            vec![("DATA_DIR", folder.as_str()), ("LISTEN_PORT", "0"), ("STATS_ADDR", "127.0.0.1:0")];
+        variables.extend(self.upstream.as_deref().map(|upstream| ("DD_URL", upstream)));
         variables.extend(self.more.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        let daemon = Daemon::start("agent-relay", &variables);
+        let daemon = match &self.file {
+            None => Daemon::start("agent-relay", &variables),
+            Some(file) => {
+                let mut command = Command::new(binary("agent-relay"));
+                command.env_clear().envs(variables).arg("--config").arg(file);
+                Daemon::watch("agent-relay", command)
+            }
+        };
         self.stats = daemon.port("Starting stats listener", "addr");
         self.port = daemon.port("Starting agent listener", "addr");
         self.daemon = Some(daemon);

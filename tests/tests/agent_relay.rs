@@ -3,16 +3,24 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    env,
+    io::{Read as _, Write as _},
+    net::SocketAddr,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU16, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tests::{
+    daemon::binary,
     http,
+    peer::connect,
     relay::{Balance, Receiver, Relay, post, say},
     wait::wait_for,
 };
@@ -26,6 +34,20 @@ struct Agents {
 
 impl Agents {
     fn start(count: usize, port: u16) -> Self {
+        Self::begin(count, port, 2000, false)
+    }
+
+    /// Agents that say little, so that a long run fits into memory.
+    fn terse(count: usize, port: u16) -> Self {
+        Self::begin(count, port, 20, false)
+    }
+
+    /// Agents to whom nobody may say no, not even for a moment.
+    fn patient(count: usize, port: u16) -> Self {
+        Self::begin(count, port, 2000, true)
+    }
+
+    fn begin(count: usize, port: u16, bytes: usize, never_refused: bool) -> Self {
         let (stop, port) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU16::new(port)));
         let start = |index| {
             let (stop, port) = (Arc::clone(&stop), Arc::clone(&port));
@@ -35,9 +57,10 @@ impl Agents {
                 while !stop.load(Ordering::SeqCst) {
                     // No two tries are the same, so that each is known again wherever it comes out.
                     tries += 1;
-                    let body = format!("{name} {} {tries} {}", accepted + 1, "x".repeat(2000));
+                    let body = format!("{name} {} {tries} {}", accepted + 1, "x".repeat(bytes));
                     match post(port.load(Ordering::SeqCst), &name, &body) {
                         Some(200) => accepted += 1,
+                        other if never_refused => panic!("{name} was refused: {other:?}"),
                         Some(503) | None => thread::yield_now(),
                         Some(status) => panic!("{status} makes an agent throw its data away"),
                     }
@@ -144,7 +167,17 @@ fn data_waits_for_the_other_side_and_none_is_given_up_but_what_it_refuses_for_go
     let letters = http::get(relay.stats, "/api/v1/dead-letters");
     assert!(letters.contains("\"id\":\"0-5\"") && letters.contains("400"), "{letters}");
     receiver.answer(202);
-    http::post(relay.stats, "/api/v1/dead-letters/0-5/replay", "");
+    let command = |words: &[&str]| {
+        let stats = format!("127.0.0.1:{}", relay.stats);
+        let mut command = Command::new(binary("agent-relay"));
+        let output = command.args(["dead-letters", "--stats", &stats]).args(words).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert!(command(&["list"]).1.contains("\"id\":\"0-5\""));
+    assert!(command(&["replay", "0-5"]).0);
+    assert!(!command(&["replay", "0-5"]).0 && !command(&["remove", "0-5"]).0, "it is none any more");
+    let queue = Command::new(binary("agent-relay")).arg("queue").arg(folder.path()).output().unwrap();
+    assert!(String::from_utf8(queue.stderr).unwrap().contains("in use"), "not while the daemon writes");
     assert_eq!(relay.drained(), Balance { accepted: 5, delivered: 5, queued: 0, dead_lettered: 0 });
     assert_eq!(receiver.firsts()["agent"], [1, 2, 3, 4, 5]);
 }
@@ -161,7 +194,7 @@ fn every_kind_of_client_hears_what_it_knows() {
         say(relay.port, format!("{head}{body}").as_bytes())
     };
     for prefix in ["", "/stsAgent", "/receiver/stsAgent"] {
-        let answer = ask(&format!("POST {prefix}/intake/?api_key=k"), "agent 1");
+        let answer = ask(&format!("POST {prefix}/intake/?api_key=hushhush"), "agent 1");
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("Transaction: None"), "{answer}");
         let answer = ask(&format!("POST {prefix}/api/v1/series"), "agent 2");
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"), "{answer}");
@@ -180,16 +213,189 @@ fn every_kind_of_client_hears_what_it_knows() {
         "Content-Length: -1\r\n\r\n",
         "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
         "Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 17\r\n\r\n7\r\nagent 5\r\n0\r\n\r\n",
+        "Content-Length: 17\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nagent 5\r\n0\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n7\nagent 5\n0\n\n",
     ] {
         let answer = say(relay.port, format!("POST /intake/ HTTP/1.1\r\nHost: r\r\n{framing}").as_bytes());
         assert!(answer.starts_with("HTTP/1.1 400"), "{framing:?}: {answer}");
     }
+    let two = b"POST /intake/ HTTP/1.1\r\nHost: r\r\nContent-Length: 7\r\n\r\nagent 6POST /intake/ HTTP/1.1\r\nHost: r\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let answer = say(relay.port, two);
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("HTTP/1.1 400"), "{answer}");
     let large = b"POST /intake/ HTTP/1.1\r\nHost: r\r\nContent-Length: 2000000\r\n\r\n";
     assert!(say(relay.port, large).starts_with("HTTP/1.1 413"));
     let answer = ask("GET /api/v1/validate?api_key=k", "");
     assert!(answer.starts_with("HTTP/1.1 202") && answer.ends_with("ok"), "carried live: {answer}");
+    relay.drained();
+    let bodies = receiver.bodies();
+    assert!(!bodies.contains(&"agent 5".to_owned()), "bad framing went on");
+    assert!(bodies.contains(&"agent 6".to_owned()), "the request before it did not");
     let paths = receiver.paths();
-    assert!(paths.contains(&"/intake/?api_key=k".to_owned()), "the key of the agent is passed on: {paths:?}");
-    let stored: Vec<_> = std::fs::read(folder.path().join("queue/0000000000000001.log")).unwrap();
-    assert!(!String::from_utf8_lossy(&stored).contains("api_key"), "no key on disk");
+    let expected = "/intake/?api_key=hushhush".to_owned();
+    assert!(paths.contains(&expected), "the key of the agent is passed on: {paths:?}");
+    for entry in std::fs::read_dir(folder.path().join("queue")).unwrap().flatten() {
+        let stored = std::fs::read(entry.path()).unwrap();
+        assert!(!String::from_utf8_lossy(&stored).contains("hushhush"), "no key on disk");
+    }
+}
+
+#[test]
+fn two_relays_in_a_row_deliver_nothing_twice_and_keep_the_order() {
+    let folder = TempDir::new().unwrap();
+    let receiver = Receiver::start();
+    let mut second = Relay::start(&folder.path().join("second"), receiver.address, &[("API_KEY", "own")]);
+    let address = SocketAddr::from(([127, 0, 0, 1], second.port));
+    let mut first = Relay::start(&folder.path().join("first"), address, &[("API_KEY", "between")]);
+    let agents = Agents::start(4, first.port);
+    for _ in 0..6 {
+        let before = first.balance().delivered;
+        wait_for("more to be delivered", || (first.balance().delivered > before + 100).then_some(()));
+        first.kill_and_start();
+        agents.port.store(first.port, Ordering::SeqCst);
+    }
+    let accepted = agents.stop();
+    let sent = first.drained();
+    let came = second.drained();
+    check(&receiver, &accepted);
+    let bodies = receiver.bodies();
+    let unique: HashSet<&String> = bodies.iter().collect();
+    assert_eq!(bodies.len(), unique.len(), "something came twice");
+    assert_eq!(sent.delivered, bodies.len() as u64);
+    assert_eq!((came.accepted, came.delivered), (sent.accepted, sent.delivered));
+    assert_eq!(first.daemon.take().unwrap().stop(), 0);
+    assert_eq!(second.daemon.take().unwrap().stop(), 0);
+}
+
+#[test]
+fn who_does_not_bring_the_token_is_refused_in_a_way_that_loses_nothing() {
+    let folder = TempDir::new().unwrap();
+    let receiver = Receiver::start();
+    let more = [("API_KEY", "own"), ("INTAKE_TOKEN", "hush")];
+    let mut relay = Relay::start(folder.path(), receiver.address, &more);
+    relay.daemon.as_mut().unwrap().announce("an agent is not let in");
+    let ask = |head: &str| {
+        let rest = "HTTP/1.1\r\nHost: r\r\nConnection: close\r\nContent-Length: 7\r\n";
+        let (line, fields) = head.split_once('\n').unwrap_or((head, ""));
+        say(relay.port, format!("{line} {rest}{fields}\r\nagent 1").as_bytes())
+    };
+    for (head, status) in [
+        ("POST /intake/", 401),
+        ("POST /intake/?api_key=hus", 401),
+        ("POST /intake/?api_key=hush", 200),
+        ("POST /intake/\nDD-Api-Key: hush\r\n", 202),
+        ("POST /intake/\nAuthorization: Bearer hush\r\n", 200),
+        ("GET /api/v1/validate", 401),
+        ("GET /status", 200),
+    ] {
+        let answer = ask(head);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {answer}");
+    }
+    assert_eq!(relay.balance().accepted, 3);
+}
+
+#[test]
+fn agents_of_other_networks_are_not_listened_to_but_behind_a_balancer_that_is_believed() {
+    let folder = TempDir::new().unwrap();
+    let receiver = Receiver::start();
+    let more = [("API_KEY", "own"), ("INTAKE_ALLOW", "10.0.0.0/8"), ("TRUSTED_PROXIES", "127.0.0.0/8")];
+    let mut relay = Relay::start(folder.path(), receiver.address, &more);
+    relay.daemon.as_mut().unwrap().announce("an agent is not let in");
+    let ask = |forwarded: &str| {
+        let head = format!("POST /intake/ HTTP/1.1\r\nHost: r\r\nConnection: close\r\n{forwarded}");
+        say(relay.port, format!("{head}Content-Length: 7\r\n\r\nagent 1").as_bytes())
+    };
+    assert!(ask("").starts_with("HTTP/1.1 401"));
+    assert!(ask("X-Forwarded-For: 11.0.0.1\r\n").starts_with("HTTP/1.1 401"));
+    assert!(ask("X-Forwarded-For: 10.0.0.7\r\n").starts_with("HTTP/1.1 200"));
+    let agents = http::get(relay.stats, "/api/v1/agents");
+    assert!(agents.contains("\"10.0.0.7 - -\""), "{agents}");
+}
+
+#[test]
+fn agents_speak_through_a_reload_and_through_a_change_of_the_binary() {
+    let folder = TempDir::new().unwrap();
+    let receiver = Receiver::start();
+    let mut relay = Relay::start(&folder.path().join("data"), receiver.address, &[("API_KEY", "own")]);
+    let agents = Agents::patient(4, relay.port);
+    for round in 0..6 {
+        let before = relay.balance().accepted;
+        let daemon = relay.daemon.as_mut().unwrap();
+        let (signal, line) = match round % 2 {
+            0 => (Signal::SIGHUP, "the configuration was read again"),
+            _ => (Signal::SIGUSR2, "another binary takes over"),
+        };
+        let told = daemon.lines().iter().filter(|known| known.contains(line)).count();
+        daemon.signal(signal);
+        wait_for(line, || {
+            (daemon.lines().iter().filter(|known| known.contains(line)).count() > told).then_some(())
+        });
+        wait_for("more to be accepted", || (relay.balance().accepted > before + 50).then_some(()));
+    }
+    let accepted = agents.stop();
+    let balance = relay.drained();
+    let told: u64 = accepted.values().sum();
+    assert_eq!(balance, Balance { accepted: told, delivered: told, queued: 0, dead_lettered: 0 });
+    check(&receiver, &accepted);
+    assert_eq!(receiver.bodies().len() as u64, told);
+    assert_eq!(relay.daemon.take().unwrap().stop(), 0);
+}
+
+/// `WAYSIDE_SOAK` asks for so many kills, and `WAYSIDE_SEED` for the same once more; the ordinary run takes a few.
+#[test]
+fn every_request_is_accounted_for_while_the_relay_is_killed_again_and_again_amid_outages() {
+    let number = |name: &str| env::var(name).ok().and_then(|told| told.parse().ok());
+    let kills = number("WAYSIDE_SOAK").unwrap_or(6);
+    let seed = number("WAYSIDE_SEED").unwrap_or_else(|| fastrand::u64(..));
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let folder = TempDir::new().unwrap();
+    let receiver = Receiver::start();
+    let mut relay = Relay::start(folder.path(), receiver.address, &[("API_KEY", "own")]);
+    let agents = Agents::terse(6, relay.port);
+    for _ in 0..kills {
+        let log = relay.daemon.as_mut().unwrap();
+        log.announce("an upstream is down").announce("the other side refuses");
+        receiver.answer(*random.choice(&[202, 202, 202, 403, 404, 429, 500, 503]).unwrap());
+        // Sleeps: so that death comes at a random moment of whatever goes on.
+        thread::sleep(Duration::from_millis(random.u64(0..600)));
+        assert!(relay.balance().adds_up());
+        receiver.answer(*random.choice(&[202, 202, 503]).unwrap());
+        thread::sleep(Duration::from_millis(random.u64(0..300)));
+        relay.kill_and_start();
+        agents.port.store(relay.port, Ordering::SeqCst);
+    }
+    relay.daemon.as_mut().unwrap().announce("an upstream is down");
+    receiver.answer(202);
+    let accepted = agents.stop();
+    let balance = relay.drained();
+    check(&receiver, &accepted);
+    let unique: HashSet<String> = receiver.bodies().into_iter().collect();
+    let came = unique.len() as u64;
+    assert_eq!(balance, Balance { accepted: came, delivered: came, queued: 0, dead_lettered: 0 });
+    let told: u64 = accepted.values().sum();
+    assert!((told..=told + 6 * kills).contains(&came), "{came} came, {told} were told");
+    println!("{came} requests, {} resent, {kills} kills", receiver.bodies().len() as u64 - came);
+    assert_eq!(relay.daemon.take().unwrap().stop(), 0);
+}
+
+#[test]
+fn what_is_said_on_a_connection_that_was_open_when_the_stop_came_is_answered() {
+    let folder = TempDir::new().unwrap();
+    let receiver = Receiver::start();
+    let mut relay = Relay::start(folder.path(), receiver.address, &[("API_KEY", "own")]);
+    let mut stream = connect(relay.port);
+    wait_for("the connection to be accepted", || {
+        http::get(relay.stats, "/metrics").contains("agent_relay_connections_open 1\n").then_some(())
+    });
+    let mut daemon = relay.daemon.take().unwrap();
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_for_line("stopping");
+    stream.write_all(b"POST /intake/ HTTP/1.1\r\nHost: r\r\nContent-Length: 7\r\n\r\nagent 1").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+    assert_eq!(daemon.wait().code(), Some(0));
+    relay.again();
+    assert_eq!(relay.drained().delivered, 1);
 }

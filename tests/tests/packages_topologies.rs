@@ -1,5 +1,4 @@
 //! The compose files and the manifests: what they describe comes up, and fits the schemas of those who read them.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{
     fs,

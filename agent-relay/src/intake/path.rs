@@ -62,10 +62,12 @@ pub(crate) fn under(path: &str, above: &str) -> bool {
     path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The answer that clients of this path know.
-pub(crate) fn shape(bare: &str) -> Shape {
+/// The answer that clients of this path know. `is_modern` is told of those who would read JSON where the first
+/// generation of agents reads nothing.
+pub(crate) fn shape(bare: &str, is_modern: bool) -> Shape {
     let bare = bare.trim_end_matches('/');
     match bare {
+        _ if is_modern => Shape::Json,
         "/api/v1/series" => Shape::Empty,
         "/api/v1/check_run" => Shape::Transaction,
         _ if under(bare, "/intake") => Shape::Transaction,
@@ -73,12 +75,32 @@ pub(crate) fn shape(bare: &str) -> Shape {
     }
 }
 
-/// A query without its API key, and the key.
-pub(crate) fn without_key(query: &str) -> (String, Option<String>) {
-    let (keys, rest): (Vec<&str>, Vec<&str>) =
-        query.split('&').filter(|part| !part.is_empty()).partition(|part| part.starts_with("api_key="));
-    let key = keys.iter().filter_map(|part| part.strip_prefix("api_key=")).find(|key| !key.is_empty());
-    (rest.join("&"), key.map(str::to_owned))
+/// What a query may say that nobody else is to know.
+const SECRETS: [&str; 2] = ["api_key", "application_key"];
+/// Below this path the API key is the rest of it.
+const KEYED: &str = "/v1/input/";
+
+/// A query without its secrets, and these by their names, each once.
+pub(crate) fn without_secrets(query: &str) -> (String, Vec<(&'static str, String)>) {
+    let mut secrets: Vec<(&'static str, String)> = Vec::new();
+    let mut rest = Vec::new();
+    for part in query.split('&').filter(|part| !part.is_empty()) {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        match SECRETS.iter().find(|secret| **secret == name) {
+            None => rest.push(part),
+            Some(name) if value.is_empty() || secrets.iter().any(|(known, _)| known == name) => {}
+            Some(name) => secrets.push((*name, value.to_owned())),
+        }
+    }
+    (rest.join("&"), secrets)
+}
+
+/// A path without the API key at its end, and the key.
+pub(crate) fn without_key(bare: &str) -> (&str, Option<&str>) {
+    match bare.strip_prefix(KEYED) {
+        Some(key) if !key.is_empty() => (KEYED, Some(key)),
+        _ => (bare, None),
+    }
 }
 
 #[cfg(test)]
@@ -91,7 +113,7 @@ mod tests {
             for prefix in ["", "/stsAgent", "/receiver/stsAgent"] {
                 let path = format!("{prefix}{path}");
                 let bare = bare(&path);
-                assert_eq!((way(method, bare), shape(bare)), expected, "{method} {path}");
+                assert_eq!((way(method, bare), shape(bare, false)), expected, "{method} {path}");
             }
         };
         for path in ["/intake", "/intake/", "/intake/metrics", "/intake/metrics/", "/intake/metadata"] {
@@ -111,15 +133,23 @@ mod tests {
         check("GET", "/api/v1/validate", (Way::Live, Shape::Json));
         check("GET", "/status", (Way::Status, Shape::Json));
         check("POST", "/api/v1/validated", (Way::Keep, Shape::Json));
+        assert_eq!(shape("/api/v1/check_run", true), Shape::Json);
         assert_eq!(bare("/stsAgentX/intake"), "/stsAgentX/intake");
         assert_eq!(bare("/stsAgent"), "");
     }
 
     #[test]
-    fn the_key_leaves_the_query_and_the_rest_stays() {
-        assert_eq!(without_key("api_key=abc"), (String::new(), Some("abc".to_owned())));
-        assert_eq!(without_key("a=1&api_key=abc&b=%20"), ("a=1&b=%20".to_owned(), Some("abc".to_owned())));
-        assert_eq!(without_key("a=1"), ("a=1".to_owned(), None));
-        assert_eq!(without_key("api_key="), (String::new(), None));
+    fn the_secrets_leave_the_query_and_the_rest_stays() {
+        let check = |query: &str, rest: &str, secrets: &[(&'static str, &str)]| {
+            let told: Vec<_> = secrets.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+            assert_eq!(without_secrets(query), (rest.to_owned(), told), "{query}");
+        };
+        check("api_key=abc", "", &[("api_key", "abc")]);
+        check("a=1&api_key=abc&b=%20", "a=1&b=%20", &[("api_key", "abc")]);
+        check("application_key=x&api_key=abc&api_key=d", "", &[("application_key", "x"), ("api_key", "abc")]);
+        check("a=1", "a=1", &[]);
+        check("api_key=", "", &[]);
+        assert_eq!(without_key("/v1/input/abc"), ("/v1/input/", Some("abc")));
+        assert_eq!(without_key("/v1/input"), ("/v1/input", None));
     }
 }

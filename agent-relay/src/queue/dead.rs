@@ -4,11 +4,14 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io::{self, BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant, SystemTime},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use common::quiet::Quiet;
 use serde::{Deserialize, Serialize};
 
 use super::{now_ms, store::Stored};
@@ -32,12 +35,79 @@ type Letter = (String, Vec<u8>, Vec<u8>);
 /// The folder of the dead letters.
 pub(crate) struct Dead {
     folder: PathBuf,
+    most_bytes: AtomicU64,
+    bytes: AtomicU64,
 }
 
+/// What a letter is called while it is put back.
+const CLAIMED: &str = "claimed";
+const LETTER: &str = "letter";
+
 impl Dead {
-    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+    /// Opens the folder; letters that were about to be put back when a crash came are letters again.
+    pub(crate) fn open(folder: &Path, most_bytes: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        Ok(Self { folder: folder.to_owned() })
+        let own = Self { folder: folder.to_owned(), most_bytes: most_bytes.into(), bytes: AtomicU64::new(0) };
+        let mut bytes = 0;
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let path = entry.path();
+            bytes += entry.metadata()?.len();
+            if path.extension().is_some_and(|extension| extension == CLAIMED) {
+                fs::rename(&path, path.with_extension(LETTER))?;
+            }
+        }
+        own.bytes.store(bytes, Ordering::Relaxed);
+        Ok(own)
+    }
+
+    /// Another quota from now on.
+    pub(crate) fn limit(&self, most_bytes: u64) {
+        self.most_bytes.store(most_bytes, Ordering::Relaxed);
+    }
+
+    /// What is kept.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Removes the oldest letters until the rest is within nine tenths of the quota.
+    fn make_room(&self) -> io::Result<()> {
+        let most = self.most_bytes.load(Ordering::Relaxed);
+        if self.bytes() <= most {
+            return Ok(());
+        }
+        let mut letters: Vec<(SystemTime, PathBuf, u64)> = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let about = entry.metadata()?;
+            letters.push((about.modified()?, entry.path(), about.len()));
+        }
+        letters.sort();
+        let mut left: u64 = letters.iter().map(|(.., bytes)| bytes).sum();
+        let mut removed = 0_u64;
+        // The newest stays, however large it is.
+        letters.pop();
+        for (_, path, bytes) in letters {
+            if left <= most / 10 * 9 {
+                break;
+            }
+            if path.extension().is_some_and(|extension| extension == LETTER) {
+                fs::remove_file(&path)?;
+                left -= bytes;
+                removed += 1;
+            }
+        }
+        self.bytes.store(left, Ordering::Relaxed);
+        static QUIET: Quiet = Quiet::new(Duration::from_secs(60));
+        if let Some(suppressed) = QUIET.speak(Instant::now()) {
+            tracing::warn!(
+                removed,
+                suppressed,
+                "more dead letters than dead_max_bytes; the oldest are removed"
+            );
+        }
+        Ok(())
     }
 
     /// Keeps one, durably. Once more is the same as once.
@@ -65,19 +135,22 @@ impl Dead {
         })();
         if written.is_err() {
             fs::remove_file(&new).ok();
+            return written;
         }
-        written
+        self.bytes.fetch_add((line.len() + stored.body.len()) as u64, Ordering::Relaxed);
+        if let Err(error) = self.make_room() {
+            tracing::warn!(%error, "old dead letters cannot be removed");
+        }
+        Ok(())
     }
 
     /// All of them, the oldest first.
     pub(crate) fn list(&self) -> io::Result<Vec<DeadLetter>> {
-        let mut letters = Vec::new();
+        let mut letters: Vec<DeadLetter> = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "letter")
-                && let Some((letter, _)) = fs::read(&path).ok().as_deref().and_then(parse)
-            {
-                letters.push(letter);
+            if path.extension().is_some_and(|extension| extension == LETTER) {
+                letters.extend(first_line(&path).ok().and_then(|line| serde_json::from_slice(&line).ok()));
             }
         }
         letters.sort_by(|a, b| (a.died_ms, &a.id).cmp(&(b.died_ms, &b.id)));
@@ -95,33 +168,67 @@ impl Dead {
         Ok(numbers)
     }
 
-    fn path(&self, id: &str) -> Option<PathBuf> {
+    fn path(&self, id: &str, extension: &str) -> Option<PathBuf> {
         let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-        is_id.then(|| self.folder.join(format!("{id}.letter")))
+        is_id.then(|| self.folder.join(format!("{id}.{extension}")))
     }
 
-    /// The agent, the head and the body of one.
-    pub(crate) fn read(&self, id: &str) -> io::Result<Option<Letter>> {
-        let Some(path) = self.path(id) else { return Ok(None) };
-        let bytes = match fs::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            bytes => bytes?,
+    /// Takes one to put it back: nobody else gets it meanwhile. Returns its agent, its head and its body.
+    pub(crate) fn claim(&self, id: &str) -> io::Result<Option<Letter>> {
+        let (Some(path), Some(claimed)) = (self.path(id, LETTER), self.path(id, CLAIMED)) else {
+            return Ok(None);
         };
-        let Some((letter, body)) = parse(&bytes) else { return Ok(None) };
-        let head = STANDARD.decode(&letter.head).map_err(io::Error::other)?;
-        Ok(Some((letter.agent, head, body.to_vec())))
+        match fs::rename(&path, &claimed) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            renamed => renamed?,
+        }
+        let read = fs::read(&claimed).and_then(|bytes| {
+            let (letter, body) = parse(&bytes).ok_or(io::ErrorKind::InvalidData)?;
+            let head = STANDARD.decode(&letter.head).map_err(io::Error::other)?;
+            Ok((letter.agent, head, body.to_vec()))
+        });
+        if read.is_err() {
+            self.unclaim(id)?;
+        }
+        read.map(Some)
+    }
+
+    /// It was not put back after all.
+    pub(crate) fn unclaim(&self, id: &str) -> io::Result<()> {
+        let (Some(path), Some(claimed)) = (self.path(id, LETTER), self.path(id, CLAIMED)) else {
+            return Ok(());
+        };
+        fs::rename(claimed, path)
+    }
+
+    /// It was put back.
+    pub(crate) fn drop_claimed(&self, id: &str) -> io::Result<()> {
+        self.path(id, CLAIMED).map_or(Ok(()), |path| self.forget(&path))
     }
 
     /// Removes one; false when it is not there.
     pub(crate) fn remove(&self, id: &str) -> io::Result<bool> {
-        let Some(path) = self.path(id) else { return Ok(false) };
-        match fs::remove_file(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            removed => removed?,
+        let Some(path) = self.path(id, LETTER) else { return Ok(false) };
+        match self.forget(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            forgotten => forgotten.map(|()| true),
         }
-        File::open(&self.folder)?.sync_all()?;
-        Ok(true)
     }
+
+    fn forget(&self, path: &Path) -> io::Result<()> {
+        let bytes = fs::metadata(path)?.len();
+        fs::remove_file(path)?;
+        let less = |held: u64| Some(held.saturating_sub(bytes));
+        self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok();
+        File::open(&self.folder)?.sync_all()
+    }
+}
+
+/// What is said of a letter, without its body.
+fn first_line(path: &Path) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    BufReader::new(File::open(path)?).read_until(b'\n', &mut line)?;
+    Ok(line)
 }
 
 fn parse(bytes: &[u8]) -> Option<(DeadLetter, &[u8])> {

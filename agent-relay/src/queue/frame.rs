@@ -12,7 +12,7 @@
 //! | 4 | 4 | CRC-32 of everything behind |
 //! | 8 | 4 | the mark of the file: no body can pass for a record, since nobody outside knows it |
 //! | 12 | 4 | the group: what was made durable together |
-//! | 16 | 1 | flags: 1 for the last of its group, 2 for a dead letter that was put back |
+//! | 16 | 1 | flags: 1 for the last of its group, 2 for a dead letter that was put back, 4 for a record that was set aside from another lane, 8 for one that has an origin |
 //! | 17 | 1 | kind: 1 for a request, others in `marks` |
 //! | 18 | 2 | length of the head |
 //! | 20 | 4 | length of the body |
@@ -21,6 +21,10 @@
 //! | 32 | 8 | its number: 1, 2, 3, … for each agent |
 //! | 40 | 8 | bytes of all records of the agent up to and with this one |
 //! | 48 | 8 | when it came, in milliseconds since 1970 |
+//!
+//! The head of a record that has an origin begins with 8 bytes more: the number that it had where it came from, in
+//! the lane that it was set aside from or in the relay before this one. What has no higher origin than the one before
+//! it in its lane came already.
 //!
 //! A group is written only after the one before it is on disk. So what cannot be read at the end was never
 //! acknowledged; what cannot be read before a later group was damaged, and the records behind it are kept.
@@ -37,6 +41,10 @@ pub(crate) const RECORD: usize = 56;
 pub(crate) const LAST: u8 = 1;
 /// A dead letter that was put back into the queue.
 pub(crate) const REPLAYED: u8 = 2;
+/// A record that was set aside from another lane.
+pub(crate) const MOVED: u8 = 4;
+/// The head begins with the number that it had where it came from.
+pub(crate) const ORIGIN: u8 = 8;
 /// A request of an agent.
 pub(crate) const REQUEST: u8 = 1;
 
@@ -151,6 +159,16 @@ pub(crate) fn read_fixed(bytes: &[u8]) -> Option<Fixed> {
         total: u64::from_le_bytes(word(bytes, 40)?),
         time_ms: u64::from_le_bytes(word(bytes, 48)?),
     })
+}
+
+impl Record<'_> {
+    /// The number that it had where it came from, and how many bytes of the head say so.
+    pub(crate) fn origin(&self) -> (Option<u64>, usize) {
+        if self.fixed.flags & ORIGIN == 0 {
+            return (None, 0);
+        }
+        word(self.head, 0).map_or((None, 0), |bytes| (Some(u64::from_le_bytes(bytes)), 8))
+    }
 }
 
 /// A whole record.

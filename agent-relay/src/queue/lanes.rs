@@ -32,12 +32,12 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    /// An agent has records, this many.
-    pub(crate) fn arrived(&mut self, agent: u32, queued: u64) {
-        if let Entry::Vacant(vacant) = self.lanes.entry(agent) {
-            vacant.insert(Lane::Ready);
-            self.line_up(agent, queued);
-        }
+    /// An agent has records, this many. Returns whether it lines up with that.
+    pub(crate) fn arrived(&mut self, agent: u32, queued: u64) -> bool {
+        let Entry::Vacant(vacant) = self.lanes.entry(agent) else { return false };
+        vacant.insert(Lane::Ready);
+        self.line_up(agent, queued);
+        true
     }
 
     fn line_up(&mut self, agent: u32, queued: u64) {
@@ -80,6 +80,13 @@ impl Lanes {
         self.waiting.push(Reverse((when, agent)));
     }
 
+    /// An agent that waits may try now.
+    pub(crate) fn nudge(&mut self, agent: u32, now: Instant) {
+        if matches!(self.lanes.get(&agent), Some(Lane::Waiting(_))) {
+            self.retry(agent, now);
+        }
+    }
+
     /// Everybody who waits may try now.
     pub(crate) fn wake(&mut self, now: Instant) {
         let waiting: Vec<_> = self.waiting.drain().collect();
@@ -107,7 +114,7 @@ mod tests {
         let mut lanes = Lanes::default();
         let now = Instant::now();
         lanes.arrived(0, 1000);
-        (1..=3).for_each(|agent| lanes.arrived(agent, 1));
+        (1..=3).for_each(|agent| assert!(lanes.arrived(agent, 1)));
         let mut turns = Vec::new();
         for _ in 0..400 {
             let agent = lanes.take(now, |_| 1).unwrap();

@@ -21,8 +21,14 @@ pub(crate) struct Agent {
     pub(crate) done: Position,
     /// Records that became dead letters.
     pub(crate) dead: u64,
+    /// Records that were set aside into another lane.
+    pub(crate) moved_out: u64,
     /// Records that are dead letters put back.
     pub(crate) replayed: u64,
+    /// Records that were set aside from another lane.
+    pub(crate) moved_in: u64,
+    /// The highest number that any of its records had where it came from.
+    pub(crate) origin: u64,
     /// No record behind `done` stands in a file before this one.
     pub(crate) near: u64,
 }
@@ -54,17 +60,43 @@ impl Agent {
     /// Its part of the balance sheet.
     pub(crate) fn balance(&self) -> Balance {
         Balance {
-            accepted: self.last.number.saturating_sub(self.replayed),
-            delivered: self.done.number.saturating_sub(self.dead),
+            accepted: self.last.number.saturating_sub(self.replayed + self.moved_in),
+            delivered: self.done.number.saturating_sub(self.dead + self.moved_out),
             queued: self.queued(),
             dead_lettered: self.dead.saturating_sub(self.replayed),
         }
     }
 }
 
+/// A record that was acknowledged.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Arrival {
+    pub(crate) position: Position,
+    pub(crate) is_replayed: bool,
+    pub(crate) is_moved: bool,
+    pub(crate) origin: u64,
+}
+
+/// How many records of an agent came from elsewhere, and from where.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moved {
+    pub(crate) replayed: u64,
+    pub(crate) moved_in: u64,
+    pub(crate) origin: u64,
+}
+
+/// How many records of an agent are done without being delivered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) dead: u64,
+    pub(crate) moved_out: u64,
+}
+
 /// All agents, by number.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
+    /// Which queue this is, drawn when it was made: its numbers mean nothing elsewhere.
+    pub(crate) id: u128,
     agents: Vec<Agent>,
     numbers: HashMap<String, u32>,
     queued_bytes: u64,
@@ -115,37 +147,43 @@ impl Ledger {
     }
 
     /// A record was acknowledged, or is found to have been. Those that were known before change nothing.
-    pub(crate) fn accepted(&mut self, agent: u32, last: Position, is_replayed: bool) {
+    pub(crate) fn accepted(&mut self, agent: u32, arrival: Arrival) {
+        let Arrival { position: last, is_replayed, is_moved, origin } = arrival;
         let known = self.at(agent);
         if last.number > known.last.number {
             let more = last.total.saturating_sub(known.last.total.max(known.done.total));
             known.last = last;
             known.replayed += u64::from(is_replayed);
+            known.moved_in += u64::from(is_moved);
+            known.origin = known.origin.max(origin);
             self.queued_bytes += more;
         }
     }
 
-    /// What was written down of an agent: its last record and how many of all were put back.
-    pub(crate) fn recall_last(&mut self, agent: u32, last: Position, replayed: u64) {
+    /// What was written down of an agent: its last record, and what came from elsewhere.
+    pub(crate) fn recall_last(&mut self, agent: u32, last: Position, moved: Moved) {
         let known = self.at(agent);
         if last.number >= known.last.number {
             let before = known.queued_bytes();
             known.last = last;
-            known.replayed = known.replayed.max(replayed);
+            known.replayed = known.replayed.max(moved.replayed);
+            known.moved_in = known.moved_in.max(moved.moved_in);
+            known.origin = known.origin.max(moved.origin);
             let after = known.queued_bytes();
             self.queued_bytes = self.queued_bytes - before + after;
         }
     }
 
-    /// Everything up to `done` is delivered or dead; `dead` of all are dead, and the rest is not before file `near`.
-    pub(crate) fn done(&mut self, agent: u32, done: Position, dead: u64, near: u64) {
+    /// Everything up to `done` is delivered or given away, and the rest is not before file `near`.
+    pub(crate) fn done(&mut self, agent: u32, done: Position, given: Given, near: u64) {
         let known = self.at(agent);
         if done.number < known.done.number {
             return;
         }
         let before = known.queued_bytes();
         known.done = done;
-        known.dead = known.dead.max(dead);
+        known.dead = known.dead.max(given.dead);
+        known.moved_out = known.moved_out.max(given.moved_out);
         known.near = known.near.max(near);
         // What is done was acknowledged, even if its file is gone by now.
         known.last = known.last.max(done);
@@ -160,11 +198,54 @@ impl Ledger {
 
     /// The balance sheet of all.
     pub(crate) fn balance(&self) -> Balance {
-        self.agents.iter().map(Agent::balance).fold(Balance::default(), |sum, part| Balance {
+        Balance::sum(&self.agents)
+    }
+}
+
+impl Balance {
+    /// The balance sheet of several. A record that is being set aside stands in two lanes, and counts once.
+    pub(crate) fn sum<'a>(agents: impl IntoIterator<Item = &'a Agent>) -> Self {
+        let mut sum = agents.into_iter().map(Agent::balance).fold(Self::default(), |sum, part| Self {
             accepted: sum.accepted + part.accepted,
             delivered: sum.delivered + part.delivered,
-            queued: sum.queued + part.queued,
+            queued: 0,
             dead_lettered: sum.dead_lettered + part.dead_lettered,
-        })
+        });
+        sum.queued = sum.accepted.saturating_sub(sum.delivered + sum.dead_lettered);
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(number: u64) -> Position {
+        Position { number, total: number * 100 }
+    }
+
+    #[test]
+    fn what_is_set_aside_counts_once_at_every_moment() {
+        let mut ledger = Ledger::default();
+        let check = |ledger: &Ledger, accepted, delivered, queued| {
+            let expected = Balance { accepted, delivered, queued, dead_lettered: 0 };
+            assert_eq!(ledger.balance(), expected);
+        };
+        let came = |number| Arrival { position: at(number), ..Arrival::default() };
+        ledger.accepted(0, came(1));
+        ledger.accepted(0, came(2));
+        check(&ledger, 2, 0, 2);
+        // It stands in both lanes for a while.
+        ledger.accepted(1, Arrival { is_moved: true, origin: 1, ..came(1) });
+        assert_eq!(ledger.agent(1).origin, 1);
+        let mut crashed = ledger.clone();
+        ledger.done(0, at(1), Given { dead: 0, moved_out: 1 }, 1);
+        check(&ledger, 2, 0, 2);
+        ledger.done(0, at(2), Given { dead: 0, moved_out: 1 }, 1);
+        check(&ledger, 2, 1, 1);
+        ledger.done(1, at(1), Given::default(), 1);
+        check(&ledger, 2, 2, 0);
+        crashed.done(0, at(1), Given { dead: 0, moved_out: 1 }, 1);
+        check(&crashed, 2, 0, 2);
     }
 }

@@ -50,7 +50,8 @@ pub fn list(data_dir: &Path, told: &mut dyn FnMut(Line)) -> io::Result<Balance> 
                 agent: agent.name,
                 number: record.fixed.number,
                 time_ms: record.fixed.time_ms,
-                head: String::from_utf8_lossy(record.head).into_owned(),
+                head: String::from_utf8_lossy(record.head.get(record.origin().1..).unwrap_or_default())
+                    .into_owned(),
                 body_bytes: record.fixed.body_bytes,
             });
         }

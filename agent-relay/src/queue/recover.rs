@@ -11,8 +11,8 @@ use common::disk::Disk;
 
 use super::{
     budget::Budget,
-    frame::{self, FILE_HEAD, REPLAYED, REQUEST},
-    ledger::Position,
+    frame::{self, FILE_HEAD, MOVED, REPLAYED, REQUEST},
+    ledger::{Arrival, Position},
     marks,
     store::{MEMORY_BYTES, Place, Segment, State, Store, segment_path},
 };
@@ -40,6 +40,8 @@ pub(crate) fn recover(disk: Arc<dyn Disk>, folder: &Path) -> io::Result<(Store, 
     // A rename that a crash cut short may not be durable yet.
     disk.sync_folder(folder)?;
     let mut state = State::default();
+    // Made durable with the first name, before any record is.
+    state.ledger.id = fastrand::u128(..);
     read_marks(&*disk, folder, &mut state, &mut found)?;
     let mut numbers: Vec<u64> =
         names.iter().filter_map(|name| name.strip_suffix(".log")?.parse().ok()).collect();
@@ -71,7 +73,15 @@ pub(crate) fn recover(disk: Arc<dyn Disk>, folder: &Path) -> io::Result<(Store, 
         for (at, record) in contents.records.iter().filter(|(_, record)| record.fixed.kind == REQUEST) {
             let fixed = record.fixed;
             let position = Position { number: fixed.number, total: fixed.total };
-            state.ledger.accepted(fixed.agent, position, fixed.flags & REPLAYED != 0);
+            state.ledger.accepted(
+                fixed.agent,
+                Arrival {
+                    position,
+                    is_replayed: fixed.flags & REPLAYED != 0,
+                    is_moved: fixed.flags & MOVED != 0,
+                    origin: record.origin().0.unwrap_or(0),
+                },
+            );
             let place = Place { at: *at, record_bytes: fixed.record_bytes(), time_ms: fixed.time_ms };
             entries.insert((fixed.agent, fixed.number), place);
         }

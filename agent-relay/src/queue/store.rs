@@ -14,7 +14,7 @@ use super::{
     budget::{Budget, Share},
     frame::{self, Record},
     index::{self, Entry},
-    ledger::{Ledger, Position},
+    ledger::{Given, Ledger, Position},
 };
 
 /// Where a record stands in a file that has no index yet.
@@ -44,6 +44,19 @@ pub(super) struct State {
     pub(super) segments: BTreeMap<u64, Segment>,
     /// What changed since it was last written down.
     pub(super) changed: HashSet<u32>,
+    /// How many records are done since then: so many would be sent again after a crash.
+    pub(super) unsettled: u64,
+}
+
+/// What becomes of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The other side took it.
+    Delivered,
+    /// It is a dead letter.
+    Dead,
+    /// It stands in another lane.
+    Moved,
 }
 
 /// See the module. Shared by who writes and who reads.
@@ -207,20 +220,27 @@ impl Store {
             return Ok(Next::Lost(Position { number: number - 1, total }, segment));
         }
         let (position, time_ms) = (Position { number, total: record.fixed.total }, record.fixed.time_ms);
+        let (_, skipped) = record.origin();
         let body_at = frame::RECORD + record.head.len();
         let whole = Bytes::from(buffer);
-        let (head, body) = (whole.slice(frame::RECORD..body_at), whole.slice(body_at..));
+        let (head, body) = (whole.slice(frame::RECORD + skipped..body_at), whole.slice(body_at..));
         Ok(Next::Record(Stored { position, segment, time_ms, head, body, _share: share }))
     }
 
-    /// The records of an agent up to this one are delivered, or have become dead letters.
-    pub(crate) fn done(&self, agent: u32, done: Position, near: u64, is_dead: bool) -> u64 {
+    /// The records of an agent up to this one are done, and this became of them.
+    pub(crate) fn done(&self, agent: u32, done: Position, near: u64, end: End) {
         let mut state = self.state();
         let known = state.ledger.agent(agent);
-        let dead = if is_dead { done.number.saturating_sub(known.done.number) } else { 0 };
-        state.ledger.done(agent, done, known.dead + dead, near);
+        let more = done.number.saturating_sub(known.done.number);
+        let mut given = Given { dead: known.dead, moved_out: known.moved_out };
+        match end {
+            End::Delivered => {}
+            End::Dead => given.dead += more,
+            End::Moved => given.moved_out += more,
+        }
+        state.ledger.done(agent, done, given, near);
         state.changed.insert(agent);
-        state.ledger.look(agent).map_or(0, super::ledger::Agent::queued)
+        state.unsettled += more;
     }
 
     /// Removes the files that nobody needs, as far as `durable` knows what is done. Returns how many.

@@ -1,5 +1,7 @@
 //! Power cuts and failures at every step, on a disk that forgets what was not synced.
 
+mod aside;
+
 use std::collections::BTreeMap;
 
 use common::disk::{
@@ -31,7 +33,7 @@ fn incoming(agent: &str, text: &str) -> Incoming {
         head: b"POST /intake/\n".to_vec(),
         body,
         time_ms: 1,
-        is_replayed: false,
+        ..Incoming::default()
     }
 }
 
@@ -70,7 +72,7 @@ fn life(store: &Store, writer: &mut Writer, tale: &mut Tale, round: usize) -> Op
                 let text = String::from_utf8(stored.body.to_vec()).unwrap();
                 assert!(told.accepted.contains(&text), "{text} was never accepted");
                 told.delivered += 1;
-                store.done(agent, stored.position, stored.segment, false);
+                store.done(agent, stored.position, stored.segment, End::Delivered);
             }
         }
         if step % 3 == 2 {
@@ -87,7 +89,7 @@ fn drain(store: &Store, agent: u32) -> Vec<String> {
         match store.next(agent).unwrap() {
             Next::Record(stored) => {
                 texts.push(String::from_utf8(stored.body.to_vec()).unwrap());
-                store.done(agent, stored.position, stored.segment, false);
+                store.done(agent, stored.position, stored.segment, End::Delivered);
             }
             Next::Lost(position, _) => panic!("lost up to {position:?}"),
             Next::Empty => return texts,
@@ -284,10 +286,10 @@ fn a_record_that_is_damaged_is_told_and_passed_over_and_the_sheet_still_balances
         match store.next(0).unwrap() {
             Next::Record(stored) => {
                 came += 1;
-                store.done(0, stored.position, stored.segment, false);
+                store.done(0, stored.position, stored.segment, End::Delivered);
             }
             Next::Lost(position, near) => {
-                store.done(0, position, near, true);
+                store.done(0, position, near, End::Dead);
             }
             Next::Empty | Next::Busy => break,
         }

@@ -4,7 +4,7 @@
 //! from the cache. A new file is begun instead, whose head says how much of the old one counts.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,11 +15,11 @@ use common::{disk::LogFile, quiet::Quiet};
 
 use super::{
     Quota, Refusal,
-    frame::{self, FILE_HEAD, FileHead, Fixed, LAST, REPLAYED, REQUEST},
+    frame::{self, FILE_HEAD, FileHead, Fixed, LAST, MOVED, ORIGIN, REPLAYED, REQUEST},
     index::Entry,
-    ledger::Position,
-    marks::Marks,
-    recover::{Found, MARKS},
+    ledger::{Arrival, Position},
+    marking::Marking,
+    recover::Found,
     store::{Place, Segment, Store},
 };
 
@@ -39,13 +39,31 @@ impl Default for Full {
 }
 
 /// A request to be kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Incoming {
     pub(crate) agent: String,
     pub(crate) head: Vec<u8>,
     pub(crate) body: Bytes,
     pub(crate) time_ms: u64,
+    /// It is a dead letter that is put back.
     pub(crate) is_replayed: bool,
+    /// It comes from another lane of the same queue.
+    pub(crate) is_moved: bool,
+    /// Its number where it comes from; it is not kept when its lane has had this one or a later one.
+    pub(crate) origin: Option<u64>,
+}
+
+impl Incoming {
+    /// The head as it stands in the record.
+    fn whole_head(&self) -> Vec<u8> {
+        let origin = self.origin.map(u64::to_le_bytes);
+        [origin.as_ref().map_or(&[][..], |bytes| bytes), &self.head].concat()
+    }
+
+    fn flags(&self) -> u8 {
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        flag(self.is_replayed, REPLAYED) | flag(self.is_moved, MOVED) | flag(self.origin.is_some(), ORIGIN)
+    }
 }
 
 struct Active {
@@ -56,31 +74,23 @@ struct Active {
     records: usize,
 }
 
-struct MarksFile {
-    file: Box<dyn LogFile>,
-    mark: u32,
-    group: u32,
-    bytes: u64,
-    fresh_bytes: u64,
-}
-
 /// The only one who writes to a queue.
 pub(crate) struct Writer {
     store: Arc<Store>,
     full: Full,
     active: Option<Active>,
-    marks: Option<MarksFile>,
+    marking: Marking,
     sealed: u64,
     highest: u64,
-    /// What is durable of how far each agent is.
-    durable: HashMap<u32, u64>,
+    has_swept: bool,
 }
 
 impl Writer {
     /// Goes on where recovery ended. The first group begins a new file.
     pub(crate) fn new(store: Arc<Store>, found: &Found, full: Full) -> Self {
         let Found { sealed, highest, .. } = *found;
-        Self { store, full, active: None, marks: None, sealed, highest, durable: HashMap::new() }
+        let marking = Marking::new(&store, full.marks_bytes);
+        Self { store, full, active: None, marking, sealed, highest, has_swept: false }
     }
 
     /// Which of these requests are more than what may wait.
@@ -95,8 +105,11 @@ impl Writer {
             let own = of_agent
                 .entry(incoming.agent.as_str())
                 .or_insert_with(|| known().map_or(0, super::ledger::Agent::queued_bytes));
+            // What stands elsewhere in the queue was accepted already.
+            if incoming.is_moved {
+                refusals.push(None);
             // An agent that has nothing here may always send one: else it never could.
-            if *own > 0 && *own + size > quota.agent_bytes {
+            } else if *own > 0 && *own + size > quota.agent_bytes {
                 refusals.push(Some(Refusal::AgentFull));
             } else if all + size > quota.bytes {
                 refusals.push(Some(Refusal::QueueFull));
@@ -111,7 +124,16 @@ impl Writer {
 
     /// Makes these requests durable, all or none; returns the number of the agent of each.
     pub(crate) fn append(&mut self, group: &[Incoming]) -> io::Result<Vec<u32>> {
+        let is_long =
+            |i: &&Incoming| u16::try_from(i.head.len() + 8).is_err() || u32::try_from(i.body.len()).is_err();
+        if group.iter().find(is_long).is_some() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let agents = self.name_agents(group)?;
+        let fresh = self.fresh(group, &agents);
+        if fresh.is_empty() {
+            return Ok(agents);
+        }
         let is_full =
             |active: &Active, good: u64| good >= self.full.bytes || active.records >= self.full.records;
         let good_bytes = self.good_bytes();
@@ -125,19 +147,19 @@ impl Writer {
         active.group += 1;
         let mut at = self.store.state().segments.get(&active.number).map_or(0, |known| known.good_bytes);
         let mut last: BTreeMap<u32, Position> = BTreeMap::new();
-        let mut placed = Vec::with_capacity(group.len());
+        let mut placed = Vec::with_capacity(fresh.len());
         let mut buffer = Vec::new();
         let mut written = Ok(());
-        for (index, (incoming, agent)) in group.iter().zip(&agents).enumerate() {
+        for (index, (incoming, agent)) in fresh.iter().enumerate() {
             let before = *last.entry(*agent).or_insert_with(|| self.store.state().ledger.agent(*agent).last);
+            let head = incoming.whole_head();
             let mut fixed = Fixed {
                 mark: active.mark,
                 group: active.group,
-                flags: if index + 1 == group.len() { LAST } else { 0 }
-                    | if incoming.is_replayed { REPLAYED } else { 0 },
+                flags: incoming.flags() | if index + 1 == fresh.len() { LAST } else { 0 },
                 kind: REQUEST,
-                head_bytes: u16::try_from(incoming.head.len()).map_err(io::Error::other)?,
-                body_bytes: u32::try_from(incoming.body.len()).map_err(io::Error::other)?,
+                head_bytes: u16::try_from(head.len()).unwrap_or(u16::MAX),
+                body_bytes: u32::try_from(incoming.body.len()).unwrap_or(u32::MAX),
                 agent: *agent,
                 number: before.number + 1,
                 total: 0,
@@ -146,8 +168,8 @@ impl Writer {
             fixed.total = before.total + fixed.record_bytes();
             let position = Position { number: fixed.number, total: fixed.total };
             last.insert(*agent, position);
-            buffer.extend_from_slice(&frame::fixed(&fixed, &incoming.head, &incoming.body));
-            buffer.extend_from_slice(&incoming.head);
+            buffer.extend_from_slice(&frame::fixed(&fixed, &head, &incoming.body));
+            buffer.extend_from_slice(&head);
             // A large body is not copied.
             if incoming.body.len() < COPIED {
                 buffer.extend_from_slice(&incoming.body);
@@ -159,7 +181,13 @@ impl Writer {
             }
             let record_bytes = fixed.record_bytes();
             let place = Place { at, record_bytes, time_ms: fixed.time_ms };
-            placed.push((*agent, position, place, incoming.is_replayed));
+            let arrival = Arrival {
+                position,
+                is_replayed: incoming.is_replayed,
+                is_moved: incoming.is_moved,
+                origin: incoming.origin.unwrap_or(0),
+            };
+            placed.push((*agent, arrival, place));
             at += record_bytes;
         }
         let written = written.and_then(|()| active.file.append(&buffer)).and_then(|()| active.file.sync());
@@ -170,16 +198,33 @@ impl Writer {
             }
             return Err(error);
         }
-        active.records += group.len();
+        active.records += fresh.len();
         let number = active.number;
         self.count(number, at, placed);
         Ok(agents)
     }
 
-    fn count(&self, segment: u64, good_bytes: u64, placed: Vec<(u32, Position, Place, bool)>) {
+    /// Those that did not come already.
+    fn fresh<'a>(&self, group: &'a [Incoming], agents: &[u32]) -> Vec<(&'a Incoming, u32)> {
+        let state = self.store.state();
+        let mut origins: HashMap<u32, u64> = HashMap::new();
+        let mut is_fresh = |incoming: &Incoming, agent: u32| {
+            let Some(origin) = incoming.origin else { return true };
+            let known = || state.ledger.look(agent).map_or(0, |agent| agent.origin);
+            let last = origins.entry(agent).or_insert_with(known);
+            let is_later = origin > *last;
+            *last = origin.max(*last);
+            is_later
+        };
+        let pairs = group.iter().zip(agents.iter().copied());
+        pairs.filter(|(incoming, agent)| is_fresh(incoming, *agent)).collect()
+    }
+
+    fn count(&self, segment: u64, good_bytes: u64, placed: Vec<(u32, Arrival, Place)>) {
         let mut state = self.store.state();
-        for (agent, position, place, is_replayed) in placed {
-            state.ledger.accepted(agent, position, is_replayed);
+        for (agent, arrival, place) in placed {
+            let position = arrival.position;
+            state.ledger.accepted(agent, arrival);
             let entries = state.segments.get_mut(&segment).and_then(|known| known.entries.as_mut());
             if let Some(entries) = entries {
                 entries.insert((agent, position.number), place);
@@ -203,15 +248,18 @@ impl Writer {
         let mut new: Vec<&str> = Vec::new();
         {
             let state = self.store.state();
-            for incoming in group {
-                if state.ledger.number(&incoming.agent).is_none() && !new.contains(&incoming.agent.as_str()) {
+            let mut known = HashSet::new();
+            for incoming in group.iter().filter(|i| state.ledger.number(&i.agent).is_none()) {
+                if known.insert(incoming.agent.as_str()) {
                     new.push(&incoming.agent);
                 }
             }
         }
         if !new.is_empty() {
             let first = self.store.state().ledger.next();
-            self.mark(|marks| (first..).zip(&new).for_each(|(agent, name)| marks.name(agent, name)))?;
+            self.marking.mark(&self.store, self.sealed, &|marks| {
+                (first..).zip(&new).for_each(|(agent, name)| marks.name(agent, name));
+            })?;
             let mut state = self.store.state();
             (first..).zip(&new).for_each(|(agent, name)| state.ledger.name(agent, name));
         }
@@ -277,8 +325,8 @@ impl Writer {
                 agents.dedup();
                 agents.into_iter().map(|agent| (agent, state.ledger.agent(agent))).collect()
             };
-            self.mark(|marks| {
-                last.iter().for_each(|(number, agent)| marks.last(*number, agent.last, agent.replayed));
+            self.marking.mark(&self.store, self.sealed, &|marks| {
+                last.iter().for_each(|(number, agent)| marks.last(*number, agent));
                 marks.sealed(number);
             })?;
             self.sealed = self.sealed.max(number);
@@ -291,77 +339,27 @@ impl Writer {
 
     /// Writes down what is done since the last time, and removes the files that nobody needs.
     pub(crate) fn settle(&mut self) -> io::Result<()> {
-        let changed: Vec<_> = {
+        let (changed, unsettled) = {
             let mut state = self.store.state();
-            let changed = std::mem::take(&mut state.changed);
-            changed.into_iter().map(|agent| (agent, state.ledger.agent(agent))).collect()
+            (std::mem::take(&mut state.changed), std::mem::take(&mut state.unsettled))
         };
-        if changed.is_empty() {
+        if changed.is_empty() && self.has_swept {
             return Ok(());
         }
-        let written = self.mark(|marks| {
-            changed
-                .iter()
-                .for_each(|(number, agent)| marks.done(*number, agent.done, agent.dead, agent.near));
-        });
-        if let Err(error) = written {
-            self.store.state().changed.extend(changed.into_iter().map(|(number, _)| number));
+        let changed: Vec<u32> = changed.into_iter().collect();
+        if !changed.is_empty()
+            && let Err(error) = self.marking.settle(&self.store, self.sealed, &changed)
+        {
+            let mut state = self.store.state();
+            state.changed.extend(changed);
+            state.unsettled += unsettled;
             return Err(error);
         }
-        self.durable.extend(changed.into_iter().map(|(number, agent)| (number, agent.done.number)));
         let active = self.active.as_ref().map_or(self.highest + 1, |active| active.number);
-        self.store.sweep(active, &|agent| self.durable.get(&agent).copied().unwrap_or(0)).map(drop)
-    }
-
-    /// Makes marks durable.
-    fn mark(&mut self, told: impl FnOnce(&mut Marks)) -> io::Result<()> {
-        let is_long = |file: &MarksFile| file.bytes > self.full.marks_bytes.max(file.fresh_bytes * 4);
-        if self.marks.as_ref().is_none_or(is_long) {
-            self.marks = None;
-            self.marks = Some(self.begin_marks()?);
-        }
-        let Some(file) = &mut self.marks else { return Err(io::ErrorKind::Other.into()) };
-        file.group += 1;
-        let mut marks = Marks::new(file.mark, file.group);
-        told(&mut marks);
-        let bytes = marks.end();
-        let written = file.file.append(&bytes).and_then(|()| file.file.sync());
-        file.bytes += bytes.len() as u64;
-        if written.is_err() {
-            self.marks = None;
-        }
-        written
-    }
-
-    /// A new file of marks that says everything, in place of the old one.
-    fn begin_marks(&mut self) -> io::Result<MarksFile> {
-        let mark = fastrand::u32(..);
-        let mut bytes = frame::file_head(&FileHead { number: 0, mark, before: 0 });
-        let mut marks = Marks::new(mark, 1);
-        let done: Vec<_> = {
-            let state = self.store.state();
-            marks.snapshot(&state.ledger, self.sealed);
-            state.ledger.agents().map(|(number, agent)| (number, agent.done.number)).collect()
-        };
-        bytes.append(&mut marks.end());
-        let path = self.store.folder.join(MARKS);
-        let new = self.store.folder.join(format!("{MARKS}.new"));
-        let made = (|| {
-            let mut file = self.store.disk.create(&new)?;
-            file.append(&bytes)?;
-            file.sync()?;
-            self.store.disk.rename(&new, &path)?;
-            self.store.disk.sync_folder(&self.store.folder)?;
-            Ok(file)
-        })();
-        match made {
-            Ok(file) => {
-                self.durable.extend(done);
-                let bytes = bytes.len() as u64;
-                Ok(MarksFile { file, mark, group: 1, bytes, fresh_bytes: bytes })
-            }
-            Err(error) => Err(error),
-        }
+        self.store.sweep(active, &|agent| self.marking.durable(agent))?;
+        self.has_swept = true;
+        self.marking.reserve(&self.store);
+        Ok(())
     }
 }
 

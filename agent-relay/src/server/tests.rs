@@ -1,5 +1,7 @@
 //! The whole relay over loopback: web proxies, TLS, failover, quotas and age.
 
+mod refused;
+
 use std::{
     path::Path,
     sync::{Arc, Mutex},
@@ -23,9 +25,10 @@ use tokio_rustls::{
 use super::*;
 use crate::{
     envelope::{Envelope, encode},
-    queue::Refusal,
-    route::Rule,
-    upstream::{Base, Spec, WebProxy},
+    queue::{Quota, Refusal},
+    relay::Plan,
+    route::{Routes, Rule},
+    upstream::{self, Base, Proxies, Spec, Upstream, WebProxy},
 };
 
 type Seen = Arc<Mutex<Vec<String>>>;
@@ -114,18 +117,27 @@ struct Wish {
     proxy: Option<WebProxy>,
     quota: Quota,
     max_age: Duration,
+    patience: Duration,
 }
 
 impl Wish {
     fn of(upstreams: Vec<Base>) -> Self {
-        let quota = Quota { bytes: 1 << 30, agent_bytes: 1 << 30 };
-        Self { upstreams, trust: Trust::System, proxy: None, quota, max_age: Duration::from_secs(3600) }
+        let quota = Quota { bytes: 1 << 30, agent_bytes: 1 << 30, dead_bytes: 1 << 30 };
+        Self {
+            upstreams,
+            trust: Trust::System,
+            proxy: None,
+            quota,
+            max_age: Duration::from_secs(3600),
+            patience: Duration::from_secs(5),
+        }
     }
 }
 
 fn relay(folder: &Path, wish: Wish, drain: &Drain) -> Arc<Relay> {
     let queue = Queue::open(folder, wish.quota).unwrap();
-    let dialer = upstream::dialer(&wish.trust, wish.proxy).unwrap();
+    let proxies = Proxies { http: wish.proxy.clone(), https: wish.proxy };
+    let dialer = upstream::dialer(&wish.trust, proxies).unwrap();
     let spec =
         |base: &Base| Spec { name: base.authority(), base: base.clone(), weight: 1, health: None, key: None };
     let upstreams: Vec<_> = wish
@@ -133,16 +145,13 @@ fn relay(folder: &Path, wish: Wish, drain: &Drain) -> Arc<Relay> {
         .iter()
         .map(|base| Arc::new(Upstream::new(spec(base), Arc::clone(&dialer), drain.clone())))
         .collect();
-    let relay = Arc::new(Relay {
-        queue,
+    let plan = Plan {
         routes: Routes::new(Vec::<Rule>::new(), (0..upstreams.len()).collect()),
         upstreams,
-        keys: Arc::new(Keys::open(folder).unwrap()),
-        fleet: Arc::default(),
-        patience: Duration::from_secs(5),
+        patience: wish.patience,
         max_age: wish.max_age,
-        held: Mutex::default(),
-    });
+    };
+    let relay = Arc::new(Relay::new(queue, Arc::new(Keys::open(folder).unwrap()), Arc::default(), plan));
     for _ in 0..4 {
         drain.spawn(Arc::clone(&relay).run(drain.clone()));
     }
@@ -150,8 +159,12 @@ fn relay(folder: &Path, wish: Wish, drain: &Drain) -> Arc<Relay> {
 }
 
 async fn keep(relay: &Relay, agent: &str, body: &'static [u8]) -> Result<(), Refusal> {
-    let envelope = Envelope { method: "POST".to_owned(), path: "/intake/".to_owned(), ..Envelope::default() };
-    relay.queue.keep(agent.to_owned(), encode(&envelope), body.into()).await
+    keep_at(relay, agent, "/intake/", body).await
+}
+
+async fn keep_at(relay: &Relay, agent: &str, path: &str, body: &'static [u8]) -> Result<(), Refusal> {
+    let envelope = Envelope { method: "POST".to_owned(), path: path.to_owned(), ..Envelope::default() };
+    relay.queue.keep(format!("{agent} - -"), encode(&envelope), body.into(), None).await
 }
 
 /// Waits until `is_so`; looks again whenever the runtime has nothing better to do.
@@ -160,7 +173,7 @@ async fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     while !is_so() {
         assert!(std::time::Instant::now() < deadline, "waited for {what}");
         // Sleeps: between two looks at the condition.
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -222,7 +235,7 @@ async fn https_goes_through_a_tunnel_and_is_checked_against_its_own_authority() 
         let wish = Wish { trust, proxy: proxy(port, credentials), ..Wish::of(vec![base.clone()]) };
         let relay = relay(&folder.path().join(name), wish, &drain);
         keep(&relay, "a", b"x").await.unwrap();
-        let refused = || relay.upstreams[0].breaker().is_open();
+        let refused = || relay.plan().upstreams[0].breaker().is_open();
         wait_for(name, || if arrives { relay.queue.balance().delivered == 1 } else { refused() }).await;
         assert_eq!(relay.queue.balance().queued, u64::from(!arrives), "{name}");
     }
@@ -242,7 +255,7 @@ async fn an_upstream_that_fails_is_left_for_the_other_one() {
     }
     wait_for("the deliveries", || relay.queue.balance().delivered == 30).await;
     assert_eq!(seen.lock().unwrap().len(), 30);
-    assert!(relay.upstreams[0].breaker().is_open() && relay.upstreams[1].breaker().is_open());
+    assert!(relay.plan().upstreams[0].breaker().is_open() && relay.plan().upstreams[1].breaker().is_open());
     assert!(tried.lock().unwrap().len() < 10, "given up, but for a probe now and then");
 }
 
@@ -250,7 +263,7 @@ async fn an_upstream_that_fails_is_left_for_the_other_one() {
 async fn one_agent_that_floods_is_refused_and_the_others_are_not() {
     let (folder, drain) = (tempfile::tempdir().unwrap(), Drain::default());
     let (base, _) = backend(&drain, 503).await;
-    let quota = Quota { bytes: 8_000, agent_bytes: 2_000 };
+    let quota = Quota { bytes: 8_000, agent_bytes: 2_000, dead_bytes: 1 << 30 };
     let relay = relay(folder.path(), Wish { quota, ..Wish::of(vec![base]) }, &drain);
     let mut kept = 0;
     while keep(&relay, "flood", &[b'x'; 500]).await.is_ok() {
@@ -273,7 +286,7 @@ async fn what_grew_too_old_is_put_aside_and_can_be_forgotten() {
     let (base, seen) = backend(&drain, 202).await;
     let old = relay(folder.path(), Wish { max_age: Duration::ZERO, ..Wish::of(vec![base.clone()]) }, &drain);
     let envelope = Envelope { method: "POST".to_owned(), path: "/x".to_owned(), ..Envelope::default() };
-    old.queue.keep("a".to_owned(), encode(&envelope), "x".into()).await.unwrap();
+    old.queue.keep("a - -".to_owned(), encode(&envelope), "x".into(), None).await.unwrap();
     wait_for("an end", || old.queue.balance().queued == 0).await;
     let balance = old.queue.balance();
     assert_eq!((balance.accepted, balance.delivered, balance.dead_lettered), (1, 0, 1));
@@ -293,7 +306,7 @@ async fn a_dead_letter_whose_mark_a_crash_forgot_is_none_once_it_is_delivered() 
     let quota = Wish::of(Vec::new()).quota;
     let crashed = Queue::open(folder.path(), quota).unwrap();
     let envelope = Envelope { method: "POST".to_owned(), path: "/x".to_owned(), ..Envelope::default() };
-    crashed.keep("a".to_owned(), encode(&envelope), "x".into()).await.unwrap();
+    crashed.keep("a - -".to_owned(), encode(&envelope), "x".into(), None).await.unwrap();
     let copy = tempfile::tempdir().unwrap();
     std::fs::create_dir(copy.path().join("queue")).unwrap();
     for entry in std::fs::read_dir(folder.path().join("queue")).unwrap().flatten() {

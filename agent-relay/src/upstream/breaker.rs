@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use common::backoff::Backoff;
 
-/// So many failures in a row open it.
+/// So many failures in a row open that of an upstream.
 const FAILURES: u32 = 3;
 const FIRST: Duration = Duration::from_millis(500);
 const MOST: Duration = Duration::from_secs(30);
@@ -25,21 +25,30 @@ pub(crate) enum Permit {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Breaker {
+    most_failures: u32,
     failures: u32,
     backoff: Backoff,
     /// Not before then, while it is open.
     until: Option<Instant>,
     /// When the one probe was made that is on its way.
     probing: Option<Instant>,
+    /// The other side said itself that nothing is to come before `until`.
+    is_told: bool,
 }
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { failures: 0, backoff: Backoff::new(FIRST, MOST), until: None, probing: None }
+        Self::new(FAILURES, FIRST, MOST)
     }
 }
 
 impl Breaker {
+    /// One that opens after so many failures in a row, for a time that grows from `first` to `most`.
+    pub(crate) fn new(most_failures: u32, first: Duration, most: Duration) -> Self {
+        let backoff = Backoff::new(first, most);
+        Self { most_failures, failures: 0, backoff, until: None, probing: None, is_told: false }
+    }
+
     /// What it would let through now.
     pub(crate) fn permit(&self, now: Instant) -> Permit {
         match self.until {
@@ -59,9 +68,23 @@ impl Breaker {
 
     /// It answered. Returns whether it had been given up.
     pub(crate) fn worked(&mut self) -> bool {
-        let was_open = self.until.is_some();
-        *self = Self::default();
+        let was_open = self.until.take().is_some();
+        self.failures = 0;
+        self.probing = None;
+        self.is_told = false;
+        self.backoff.reset();
         was_open
+    }
+
+    /// It answers a check. Returns whether it had been given up; what it said itself goes before.
+    pub(crate) fn checked(&mut self, now: Instant) -> bool {
+        let is_told = self.is_told && self.until.is_some_and(|until| now < until);
+        !is_told && self.until.is_some() && self.worked()
+    }
+
+    /// The probe says nothing about what is asked here.
+    pub(crate) fn untold(&mut self) {
+        self.probing = None;
     }
 
     /// It did not; returns whether it is given up with this. `told` is when it said it may be tried again.
@@ -73,7 +96,8 @@ impl Breaker {
             return false;
         }
         self.probing = None;
-        if self.failures >= FAILURES || was_open || told.is_some() {
+        self.is_told = told.is_some();
+        if self.failures >= self.most_failures || was_open || told.is_some() {
             self.until = Some(now + told.unwrap_or_default().max(self.backoff.wait(jitter)));
         }
         self.until.is_some() && !was_open

@@ -1,32 +1,30 @@
 //! Opens connections to upstreams: directly or through a web proxy, with TLS or without.
 
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use common::drain::Drain;
 use http::HeaderValue;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, rustls::ClientConfig, rustls::pki_types::ServerName};
 
-use super::{Base, Body, WebProxy};
+use super::{Base, Body, Proxies, WebProxy, names::Names};
 
 /// See the module.
 pub(crate) struct Dialer {
     tls: TlsConnector,
-    proxy: Option<WebProxy>,
+    proxies: Proxies,
+    names: Names,
 }
 
 impl Dialer {
-    pub(super) fn new(tls: ClientConfig, proxy: Option<WebProxy>) -> Self {
-        Self { tls: TlsConnector::from(Arc::new(tls)), proxy }
+    pub(super) fn new(tls: ClientConfig, proxies: Proxies) -> Self {
+        Self { tls: TlsConnector::from(Arc::new(tls)), proxies, names: Names::default() }
     }
 
     fn proxy(&self, base: &Base) -> Option<&WebProxy> {
-        self.proxy.as_ref().filter(|proxy| proxy.is_for(&base.host))
+        self.proxies.of(base)
     }
 
     /// Whether a web proxy gets requests for this upstream as such, and what it wants to hear with each.
@@ -34,24 +32,32 @@ impl Dialer {
         self.proxy(base).filter(|_| !base.tls).map(WebProxy::authorization)
     }
 
-    /// A new connection. Names are resolved anew each time.
-    pub(super) async fn open(&self, base: &Base, drain: &Drain) -> io::Result<http1::SendRequest<Body>> {
-        let stream = match self.proxy(base) {
-            Some(proxy) => {
-                let mut stream = TcpStream::connect((proxy.host.as_str(), proxy.port)).await?;
-                if base.tls {
-                    proxy.connect(&mut stream, &base.authority()).await?;
-                }
-                stream
-            }
-            None => TcpStream::connect((base.host.as_str(), base.port)).await?,
-        };
+    /// Whether the way to this upstream still leads to this address.
+    pub(super) fn leads_to(&self, base: &Base, peer: SocketAddr) -> bool {
+        let host = self.proxy(base).map_or(base.host.as_str(), |proxy| proxy.host.as_str());
+        self.names.leads_to(host, peer)
+    }
+
+    /// A new connection, and whom it leads to.
+    pub(super) async fn open(
+        &self,
+        base: &Base,
+        drain: &Drain,
+    ) -> io::Result<(http1::SendRequest<Body>, SocketAddr)> {
+        let (host, port) = self
+            .proxy(base)
+            .map_or((base.host.as_str(), base.port), |proxy| (proxy.host.as_str(), proxy.port));
+        let mut stream = self.names.connect(host, port).await?;
+        let peer = stream.peer_addr()?;
+        if let Some(proxy) = self.proxy(base).filter(|_| base.tls) {
+            proxy.connect(&mut stream, &base.authority()).await?;
+        }
         stream.set_nodelay(true)?;
         if !base.tls {
-            return speak(stream, drain).await;
+            return Ok((speak(stream, drain).await?, peer));
         }
         let name = ServerName::try_from(base.host.clone()).map_err(io::Error::other)?;
-        speak(self.tls.connect(name, stream).await?, drain).await
+        Ok((speak(self.tls.connect(name, stream).await?, drain).await?, peer))
     }
 }
 

@@ -1,19 +1,37 @@
 //! The web proxy on the way out: absolute form for http, CONNECT for https (RFC 9110, section 9.3.6).
 
-use std::io;
+use std::{io, net::IpAddr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use common::config::Secret;
 use http::HeaderValue;
+use ipnet::IpNet;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
+use super::Base;
+
 /// Hosts that are never behind a web proxy.
 const NEVER: [&str; 4] = ["127.0.0.1", "::1", "localhost", "169.254.169.254"];
 /// The longest answer to CONNECT.
 const MOST_ANSWER_BYTES: usize = 16 << 10;
+
+/// The web proxies for each kind of upstream.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Proxies {
+    pub(crate) http: Option<WebProxy>,
+    pub(crate) https: Option<WebProxy>,
+}
+
+impl Proxies {
+    /// The web proxy on the way to this upstream.
+    pub(crate) fn of(&self, base: &Base) -> Option<&WebProxy> {
+        let proxy = if base.tls { &self.https } else { &self.http };
+        proxy.as_ref().filter(|proxy| proxy.is_for(&base.host, base.port))
+    }
+}
 
 /// A web proxy.
 #[derive(Clone, Debug)]
@@ -22,16 +40,30 @@ pub(crate) struct WebProxy {
     pub(crate) port: u16,
     /// `user:password`.
     pub(crate) credentials: Option<Secret>,
-    /// Hosts that are reached directly.
+    /// Hosts that are reached directly: names with all below them, with a port or without, networks, `*` for all.
     pub(crate) except: Vec<String>,
 }
 
 impl WebProxy {
     /// Whether this host is reached through it.
-    pub(super) fn is_for(&self, host: &str) -> bool {
+    pub(super) fn is_for(&self, host: &str, port: u16) -> bool {
         let host = host.to_ascii_lowercase();
+        let address: Option<IpAddr> = host.parse().ok();
         let is_meant = |rule: &String| {
-            let rule = rule.trim_start_matches('*').to_ascii_lowercase();
+            let rule = rule.to_ascii_lowercase();
+            if let (Some(address), Ok(network)) = (address, rule.parse::<IpNet>()) {
+                return network.contains(&address);
+            }
+            let rule = match rule.rsplit_once(':') {
+                Some((name, told)) if !name.contains(':') => {
+                    if told.parse() != Ok(port) {
+                        return false;
+                    }
+                    name
+                }
+                _ => rule.as_str(),
+            };
+            let rule = rule.trim_start_matches('*');
             let bare = rule.trim_start_matches('.');
             rule.is_empty() || host == bare || host.strip_suffix(bare).is_some_and(|rest| rest.ends_with('.'))
         };
@@ -81,14 +113,25 @@ mod tests {
 
     #[test]
     fn hosts_that_are_excepted_are_reached_directly() {
-        let except = ["internal.example", ".lan", "*.corp"].map(str::to_owned).to_vec();
+        let except =
+            ["internal.example", ".lan", "*.corp", "10.0.0.0/8", "db:5432"].map(str::to_owned).to_vec();
         let proxy = WebProxy { host: "proxy".to_owned(), port: 3128, credentials: None, except };
-        for host in ["localhost", "127.0.0.1", "internal.example", "a.internal.example", "box.lan", "x.corp"]
-        {
-            assert!(!proxy.is_for(host), "{host}");
+        for host in [
+            "localhost",
+            "127.0.0.1",
+            "internal.example",
+            "a.internal.example",
+            "box.lan",
+            "x.corp",
+            "10.1.2.3",
+        ] {
+            assert!(!proxy.is_for(host, 443), "{host}");
         }
-        for host in ["example.com", "myinternal.example", "vlan"] {
-            assert!(proxy.is_for(host), "{host}");
+        for host in ["example.com", "myinternal.example", "vlan", "11.1.2.3", "db"] {
+            assert!(proxy.is_for(host, 443), "{host}");
         }
+        assert!(!proxy.is_for("db", 5432));
+        let all = WebProxy { except: vec!["*".to_owned()], ..proxy };
+        assert!(!all.is_for("example.com", 443));
     }
 }

@@ -59,7 +59,8 @@ impl Wrk {
     }
 }
 
-fn parse(text: &str) -> Result<Seen> {
+/// What wrk printed; an error if a single request failed.
+pub(super) fn parse(text: &str) -> Result<Seen> {
     let trouble = text.lines().find(|line| line.contains("Socket errors") || line.contains("Non-2xx"));
     if let Some(trouble) = trouble {
         bail!("requests failed: {}", trouble.trim());
