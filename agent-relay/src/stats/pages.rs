@@ -164,7 +164,11 @@ async fn upstreams(State(Pages { board, door }): State<Pages>) -> Response {
         rate: outage
             .bytes_per_second
             .map_or("not known yet".to_owned(), |rate| format!("{} a second", whole(rate))),
-        budget: outage.seconds.map_or("no end in sight".to_owned(), span),
+        budget: match (outage.bytes_per_second, outage.seconds) {
+            (None, _) => "not known yet".to_owned(),
+            (Some(_), None) => "no end in sight".to_owned(),
+            (Some(_), Some(seconds)) => span(seconds),
+        },
         uptime: span(board.uptime().as_secs()),
         lines,
         held: held.collect(),
