@@ -4,6 +4,7 @@ mod check;
 pub mod file;
 mod id;
 mod network;
+mod params;
 mod plan;
 mod windows;
 
@@ -13,12 +14,12 @@ use ipnet::IpNet;
 
 pub use check::check;
 pub use file::{
-    Action, Container, Database, Filter, HealthProtocol, HttpProtocol, Kind, Preset, RuleFile, ScaleGroup,
-    parse,
+    Action, Container, Database, Filter, HealthProtocol, HttpProtocol, IdleAction, Kind, Preset, RuleFile,
+    ScaleGroup, parse,
 };
 pub use id::RuleId;
 
-use crate::{depends::Graph, machine::OnExternalChange, schedule::Schedules};
+use crate::{depends::Graph, machine::OnExternalChange, provider::Params, schedule::Schedules};
 
 /// What is wrong with a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
@@ -60,6 +61,10 @@ pub struct Rule {
     pub container: Option<Container>,
     /// Which database.
     pub database: Option<Database>,
+    /// What else its provider wants to know.
+    pub params: Params,
+    /// Whether it is shut down or hibernates.
+    pub idle_action: IdleAction,
     /// Idle for this long, it is stopped.
     pub idle_time: Duration,
     /// After it came up, it stays up for at least this long.

@@ -6,12 +6,15 @@
     reason = "a harness fails by panicking"
 )]
 
+pub mod amazon;
 pub mod autostop;
 pub mod browser;
 pub mod capture;
 pub mod daemon;
 pub mod http;
 pub mod peer;
+pub mod plugin;
 pub mod program;
 pub mod relay;
+pub mod rude;
 pub mod wait;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{
     Dependency, Hold, Problem, Rule, RuleFile, RuleId, Rules, Surroundings,
     file::{Kind, Span},
-    network, windows,
+    network, params, windows,
 };
 use crate::depends::Graph;
 
@@ -151,6 +151,8 @@ fn one(desk: &mut Desk<'_>, file: &RuleFile, around: &Surroundings) -> Rule {
         scale_group: file.scale_group.clone(),
         container: file.container.clone(),
         database: file.database.clone(),
+        params: params::params(desk, &file.params),
+        idle_action: file.idle_action,
         idle_time,
         min_online: desk.span("min_online", file.min_online.as_ref(), MIN_ONLINE),
         start_timeout,
@@ -193,6 +195,9 @@ fn one(desk: &mut Desk<'_>, file: &RuleFile, around: &Surroundings) -> Rule {
             Kind::Instance | Kind::Clusters | Kind::K8s => "filter.vm_ids",
         };
         desk.problem(key, "is missing; the rule does not say what it minds");
+    }
+    if !rule.filter.tags.is_empty() && rule.resource_ids().any(|id| !id.is_empty()) {
+        desk.problem("filter.tags", "and ids are given; keep one of them");
     }
     rule
 }

@@ -42,6 +42,7 @@ tables! {
         stop_timeout: Option<Span>,
         wake_grace: Option<Span>,
         custom_domains: Vec<String>,
+        idle_action: IdleAction,
         hide_progress_page: bool,
         dry_run: bool,
         on_external_change: OnExternalChange,
@@ -53,6 +54,7 @@ tables! {
         scale_group: Option<ScaleGroup>,
         container: Option<Container>,
         database: Option<Database>,
+        params: toml::Table,
         http: Http,
         tcp: Tcp,
         hold: Hold,
@@ -182,6 +184,8 @@ macro_rules! words {
 words! {
     /// What kind of thing is started and stopped.
     Kind { Instance, Containers, Database, ScaleGroup, Clusters, K8s }
+    /// How it is put to sleep.
+    IdleAction { Shutdown, Hibernate }
     /// What an HTTP route speaks.
     HttpProtocol { Http, Https }
     /// What an HTTP route does.
