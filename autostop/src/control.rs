@@ -1,5 +1,6 @@
 //! The control plane: rules, machines, providers and planes brought together.
 
+pub mod book;
 pub mod call;
 pub mod folder;
 pub mod link;

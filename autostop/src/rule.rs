@@ -6,6 +6,7 @@ mod id;
 mod network;
 mod params;
 mod plan;
+mod shelf;
 mod windows;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
@@ -15,9 +16,10 @@ use ipnet::IpNet;
 pub use check::check;
 pub use file::{
     Action, Container, Database, Filter, HealthProtocol, HttpProtocol, IdleAction, Kind, Preset, RuleFile,
-    ScaleGroup, parse,
+    ScaleGroup, from_json, parse, written,
 };
 pub use id::RuleId;
+pub use shelf::{Home, Shelf, Written};
 
 use crate::{depends::Graph, machine::OnExternalChange, provider::Params, schedule::Schedules};
 

@@ -18,6 +18,7 @@ mod order;
 mod planes;
 mod rule;
 mod savings;
+mod shelf;
 mod sign_in;
 mod span;
 
@@ -40,7 +41,7 @@ use tokio::sync::watch;
 use self::books::Books;
 use crate::{
     config::{Config, Live},
-    control::Control,
+    control::{Control, book::Book},
 };
 
 const SIGN: Sign = Sign {
@@ -72,7 +73,12 @@ struct Web {
 }
 
 /// Everything on proxyPort but health.
-pub fn router(control: Control, config: &Config, live: watch::Receiver<Arc<Live>>) -> Router {
+pub fn router(
+    control: Control,
+    book: Arc<Book>,
+    config: &Config,
+    live: watch::Receiver<Arc<Live>>,
+) -> Router {
     let token = live.clone();
     let door = Door::new(SIGN, move || token.borrow().auth_token.clone());
     let web = Web {
@@ -96,7 +102,7 @@ pub fn router(control: Control, config: &Config, live: watch::Receiver<Arc<Live>
         .route("/metrics", get(metrics::metrics))
         .fallback(not_found)
         .with_state(web);
-    door.guard(pages.merge(api::router(control, live)))
+    door.guard(pages.merge(api::router(control, book, live)))
 }
 
 /// The documented hint that the proxy works: text with the account id.

@@ -34,7 +34,7 @@ impl Plugin {
         let mut plugin = Self { child, input, lines, next_id: 0 };
         let hello = json!({ "id": 0, "op": "hello", "version": 1, "provider": "test", "options": options });
         plugin.write(&hello);
-        let welcome = plugin.next();
+        let welcome = plugin.answer();
         assert_eq!(welcome["ok"], true, "{welcome}");
         plugin
     }
@@ -52,7 +52,7 @@ impl Plugin {
     ///
     /// # Panics
     /// When there is none, or it is no JSON.
-    pub fn next(&mut self) -> Value {
+    pub fn answer(&mut self) -> Value {
         let line = self.lines.recv_timeout(PATIENCE).expect("an answer");
         serde_json::from_str(&line).expect("JSON")
     }
@@ -82,7 +82,7 @@ impl Plugin {
         self.write(&json!({
             "id": id, "op": op, "ids": ids, "deadline_ms": deadline_ms, "kind": kind, "how": how, "params": params,
         }));
-        let answer = self.next();
+        let answer = self.answer();
         assert_eq!(answer["id"], id, "{answer}");
         answer
     }

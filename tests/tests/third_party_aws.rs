@@ -174,7 +174,7 @@ fn a_call_that_is_not_answered_ends_at_its_deadline_and_holds_nobody_else() {
     plugin.write(&json!({ "id": 90, "op": "stop", "ids": [id], "deadline_ms": 5_000, "kind": "instance" }));
     plugin
         .write(&json!({ "id": 91, "op": "status", "ids": [id], "deadline_ms": 20_000, "kind": "instance" }));
-    let (first, second) = (plugin.next(), plugin.next());
+    let (first, second) = (plugin.answer(), plugin.answer());
     assert_eq!((first["id"].as_u64(), &first["targets"][&id]["status"]), (Some(91), &json!("running")));
     assert_eq!((second["id"].as_u64(), fault(&second)), (Some(90), "timeout"));
     plugin.write(&json!({ "op": "status" }));

@@ -3,7 +3,7 @@
 use clap::ArgMatches;
 use common::config::{Error, Settings};
 
-use crate::{LW_PROXY, config::Config, control::folder, rule::Surroundings};
+use crate::{LW_PROXY, config::Config, control::book, rule::Surroundings};
 
 /// How many rules there are, if all is good.
 ///
@@ -24,9 +24,11 @@ pub fn check(matches: &ArgMatches) -> Result<usize, Error> {
     // The rules are checked against what the configuration means to say, even where it does not.
     let mut settings = LW_PROXY.settings(matches)?;
     let rules_dir = settings.required("rulesDir");
-    let found = folder::read(rules_dir.as_ref(), &surroundings(settings));
+    let given = book::given(settings.required("stateDir").as_ref());
+    let here = settings.optional("accessPointID").unwrap_or_default().to_owned();
+    let found = book::read(rules_dir.as_ref(), &given, &here, &surroundings(settings));
     match found {
-        Ok(rules) if problems.is_empty() => Ok(rules.iter().count()),
+        Ok((all, _)) if problems.is_empty() => Ok(all.len()),
         Ok(_) => Err(Error::Problems(problems)),
         Err(wrong) => {
             problems.extend(wrong.iter().map(ToString::to_string));

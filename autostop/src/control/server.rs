@@ -12,13 +12,13 @@ use common::{
     listen, notify,
 };
 use futures::TryFutureExt as _;
-use tokio::{net::TcpListener, sync::watch, time};
+use tokio::{net::TcpListener, sync::watch};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
 use super::{
     Control, Input,
-    folder::{self, Stamp},
+    book::Book,
     link::Links,
     mind::Mind,
     record::{Kept, Record},
@@ -29,19 +29,14 @@ use crate::{
     journal::{self, Journal},
     machine::Pace,
     provider::batch::Caller,
-    rule::{Rules, Surroundings},
+    rule::Problem,
     wire::{self, link_service_server::LinkServiceServer},
 };
-
-/// How often the folder of rules is looked at.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// A checked configuration, with rules that were checked against it.
 pub struct Start {
     config: Config,
-    /// What the folder of rules was like before it was read.
-    stamp: Stamp,
-    rules: Rules,
+    book: Book,
 }
 
 impl Configured for Start {
@@ -57,15 +52,11 @@ impl Start {
     /// With every problem of the settings at once, or else of the rules.
     pub fn resolve(settings: Settings) -> Result<Self, Error> {
         let config = Config::control_plane(settings)?;
-        let stamp = folder::stamp(&config.rules_dir).unwrap_or_default();
-        let rules = folder::read(&config.rules_dir, &around(&config))
-            .map_err(|problems| Error::Problems(problems.iter().map(ToString::to_string).collect()))?;
-        Ok(Self { config, stamp, rules })
+        let told =
+            |problems: Vec<Problem>| Error::Problems(problems.iter().map(ToString::to_string).collect());
+        let book = Book::open(&config).map_err(told)?;
+        Ok(Self { config, book })
     }
-}
-
-fn around(config: &Config) -> Surroundings {
-    Surroundings { providers: config.providers.keys().cloned().collect(), tcp_ports: config.tcp_ports.iter() }
 }
 
 /// Runs the control plane until the drain is over.
@@ -73,7 +64,8 @@ fn around(config: &Config) -> Surroundings {
 /// # Errors
 /// When a port cannot be listened on, or the journal cannot be opened.
 pub async fn serve(matches: ArgMatches, start: Start, drain: Drain) -> anyhow::Result<()> {
-    let Start { config, stamp, rules } = start;
+    let Start { config, book } = start;
+    let book = Arc::new(book);
     tracing::info!(version = VERSION, buildTime = build_time(), "START lw_proxy");
     if let Some(url) = &config.api_url {
         tracing::warn!(%url, "apiURL is not available yet; this proxy is its own control plane, with the rules in rulesDir");
@@ -88,7 +80,7 @@ pub async fn serve(matches: ArgMatches, start: Start, drain: Drain) -> anyhow::R
     let parts = Parts {
         journal,
         kept,
-        rules,
+        rules: book.shelf().rules().clone(),
         callers: callers.collect(),
         certificates: certificates(&config.live),
         account_id: config.account_id.clone(),
@@ -99,9 +91,10 @@ pub async fn serve(matches: ArgMatches, start: Start, drain: Drain) -> anyhow::R
     let source = Source::new(&crate::LW_PROXY, &matches, Config::control_plane);
     let live = config::watch(source, config.live.clone(), &drain)?;
     drain.spawn(follow_certificates(control.clone(), live.clone(), drain.clone()));
-    drain.spawn(follow_rules(control.clone(), config.clone(), stamp, drain.clone()));
+    let (follower, told, until) = (Arc::clone(&book), control.clone(), drain.clone());
+    drain.spawn(async move { follower.follow(&told, &until).await });
 
-    let router = crate::web::router(control.clone(), &config, live)
+    let router = crate::web::router(control.clone(), book, &config, live)
         .merge(admin::health(Readiness::default(), drain.clone()));
     tracing::info!(addr = %status.local_addr()?, "Starting status listener");
     let until = drain.clone();
@@ -170,40 +163,5 @@ async fn follow_certificates(control: Control, mut live: watch::Receiver<Arc<Liv
             return;
         }
         before = now;
-    }
-}
-
-/// Bad rules leave the old ones in force, and are told once.
-async fn follow_rules(control: Control, config: Config, mut taken: Stamp, drain: Drain) {
-    let around = around(&config);
-    let mut tick = time::interval(LOOK);
-    let mut seen = taken.clone();
-    loop {
-        tokio::select! {
-            () = drain.started() => return,
-            _ = tick.tick() => {}
-        }
-        let Ok(now) = folder::stamp(&config.rules_dir) else { continue };
-        // Who still writes them is not done.
-        let settled = seen == now;
-        seen = now;
-        if !settled || taken == seen {
-            continue;
-        }
-        taken = seen.clone();
-        match folder::read(&config.rules_dir, &around) {
-            Ok(rules) => {
-                if control.tell(Input::Rules(Box::new(rules))).await.is_err() {
-                    return;
-                }
-            }
-            Err(problems) => {
-                let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
-                tracing::warn!(
-                    problems = problems.join("; "),
-                    "rules cannot be used, the old ones stay in force"
-                );
-            }
-        }
     }
 }

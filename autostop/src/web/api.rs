@@ -15,10 +15,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{access, span::Span};
+use super::{access, shelf, span::Span};
 use crate::{
     config::Live,
-    control::{Control, Input, view},
+    control::{Control, Input, book::Book, view},
     ledger,
     machine::{Event, Refusal},
     rule::RuleId,
@@ -32,15 +32,15 @@ pub(super) const WARMUP: Duration = Duration::from_mins(5);
 /// A week: for longer there are schedules.
 pub(super) const MOST_WARMUP_MINS: u64 = 7 * 24 * 60;
 
-type RulePath = Path<(String, String)>;
+pub(super) type RulePath = Path<(String, String)>;
 
-pub(super) fn router(control: Control, live: watch::Receiver<Arc<Live>>) -> Router {
+pub(super) fn router(control: Control, book: Arc<Book>, live: watch::Receiver<Arc<Live>>) -> Router {
+    let written = shelf::router(control.clone(), book);
     let routes = Router::new()
         .route("/rules", get(rules))
         .route("/rules/list", post(rules))
         .route("/rules/savings/cumulative", get(all_savings))
         .route("/rules/{id}", get(rule))
-        .route("/v2/rules/{id}", get(rule))
         .route("/rules/{id}/health", get(health))
         .route("/rules/{id}/warmup", post(warmup))
         .route("/rules/{id}/cooldown", post(cooldown))
@@ -50,15 +50,18 @@ pub(super) fn router(control: Control, live: watch::Receiver<Arc<Live>>) -> Rout
         .route("/rules/{id}/history", get(history))
         .route("/planes", get(planes))
         .route("/planes/{plane}", axum::routing::delete(forget))
-        .with_state(control);
+        .with_state(control)
+        .merge(written);
     Router::new().nest(BASE, routes).route_layer(from_fn_with_state(live, access::check))
 }
 
 /// What is answered when something cannot be done.
-enum Failed {
+pub(super) enum Failed {
     Unknown,
     Refused(Refusal),
     Bad(String),
+    /// All that is wrong, each with its key, and the status that goes with it.
+    Problems(StatusCode, Vec<Value>),
     Stopping,
 }
 
@@ -71,6 +74,7 @@ impl From<anyhow::Error> for Failed {
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
         let (status, told) = match self {
+            Self::Problems(status, all) => return (status, Json(json!({ "errors": all }))).into_response(),
             Self::Unknown => (StatusCode::NOT_FOUND, "there is no such rule".to_owned()),
             Self::Refused(refusal) => (StatusCode::CONFLICT, refusal.to_string()),
             Self::Bad(told) => (StatusCode::BAD_REQUEST, told),
@@ -80,9 +84,9 @@ impl IntoResponse for Failed {
     }
 }
 
-type Answer = Result<Json<Value>, Failed>;
+pub(super) type Answer = Result<Json<Value>, Failed>;
 
-fn answer(response: impl serde::Serialize) -> Json<Value> {
+pub(super) fn answer(response: impl serde::Serialize) -> Json<Value> {
     Json(json!({ "response": response }))
 }
 
