@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use serde_json::Value;
@@ -102,16 +103,20 @@ fn serve(home: &Path, mut stream: TcpStream) {
     fs::remove_file(open).ok();
 }
 
-/// The first of so many ports that nobody else has, below those that the system gives to who asks for any.
+/// The first of so many ports that nobody else has, below those that the system gives to who asks for any. Nobody
+/// in this process is told the same twice: between the look and the use they are free to everybody.
 fn free_ports(count: usize) -> u16 {
-    let begin = u16::try_from(std::process::id().wrapping_mul(41) % 9_900).expect("it fits") + 10_000;
-    let free = |first: &u16| {
-        (0..count).all(|more| {
-            let port = u16::try_from(usize::from(*first) + more).expect("it fits");
+    static TOLD: AtomicUsize = AtomicUsize::new(0);
+    let begin = usize::try_from(std::process::id().wrapping_mul(41) % 9_900).expect("it fits") + 10_000;
+    let free = |first: usize| {
+        (first..first + count).all(|port| {
+            let port = u16::try_from(port).expect("it fits");
             TcpListener::bind(("::", port)).is_ok()
         })
     };
-    (begin..).step_by(count).find(free).expect("there are free ports")
+    let mut firsts = std::iter::repeat_with(|| begin + TOLD.fetch_add(count, Ordering::SeqCst));
+    let first = firsts.find(|first| free(*first)).expect("there are free ports");
+    u16::try_from(first).expect("it fits")
 }
 
 /// Something that is put to sleep: what stands in its provider's table, and in its rule behind the name.
@@ -268,6 +273,11 @@ impl Autostop {
     /// When it is not running.
     pub fn kill_plane(&mut self) {
         self.plane.take().expect("it runs").kill();
+    }
+
+    /// Where lw_proxy shows its status.
+    pub fn status_port(&self) -> u16 {
+        self.status_port
     }
 
     /// What the API says of a rule.
