@@ -9,6 +9,7 @@ pub mod probe;
 pub mod record;
 mod run;
 pub mod server;
+mod vault;
 pub mod view;
 
 pub use run::{Asked, Control, Input};

@@ -79,6 +79,8 @@ pub struct Rule {
     pub wake_grace: Duration,
     /// Host names, lower case, perhaps `*.` before them.
     pub domains: Vec<String>,
+    /// Certificates that its provider keeps: chain and key, by the names of the secrets.
+    pub certificates: Vec<(String, String)>,
     /// HTTP routes.
     pub http: Vec<HttpRoute>,
     /// How it is told that the target is ready; without it, by the first port that accepts a connection.

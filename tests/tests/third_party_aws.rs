@@ -1,26 +1,15 @@
 //! What runs at Amazon is put to sleep and woken, however slow and rude Amazon is: machines, scale groups, databases and
-//! container services by the plug-in alone, a machine by lw_proxy with the plug-in.
+//! container services, by the plug-in alone.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    io::{Read as _, Write as _},
-    net::SocketAddr,
-    process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
-};
+use std::{net::SocketAddr, process::Command};
 
 use serde_json::{Value, json};
 use tests::{
-    amazon::{Amazon, REGION, machine_is},
-    autostop::{Autostop, Target},
+    amazon::{Amazon, REGION},
     daemon::binary,
-    peer,
     plugin::Plugin,
     rude::{Manner, Rude},
-    wait::wait_for,
 };
 
 fn plugin_at(address: SocketAddr) -> Plugin {
@@ -389,76 +378,4 @@ fn a_secret_is_told_and_one_that_cannot_be_read_hides_none() {
     amazon.change_secret("typed", "new");
     let told = plugin.ask("secret", &["typed"], "", &json!({}));
     assert_eq!(told["secrets"]["typed"]["text"], "new");
-}
-
-/// A service that runs on the machine: reached while that is down, it takes note.
-fn service_on(amazon: SocketAddr, id: &str) -> (SocketAddr, Arc<AtomicBool>) {
-    let (id, crime) = (id.to_owned(), Arc::<AtomicBool>::default());
-    let noted = Arc::clone(&crime);
-    let address = peer::serve(move |mut stream| {
-        if machine_is(amazon, &id) != "running" {
-            noted.store(true, SeqCst);
-        }
-        let mut heard = [0; 5];
-        while stream.read_exact(&mut heard).is_ok() && stream.write_all(&heard).is_ok() {}
-    });
-    (address, crime)
-}
-
-fn say_hello(port: u16) {
-    let mut stream = peer::connect(port);
-    stream.write_all(b"hello").unwrap();
-    let mut heard = [0; 5];
-    stream.read_exact(&mut heard).unwrap();
-    assert_eq!(&heard, b"hello");
-}
-
-#[test]
-fn lw_proxy_puts_a_machine_to_sleep_and_wakes_it_however_rude_amazon_is() {
-    let amazon = Amazon::start();
-    let id = amazon.machine(&[]);
-    let rude = Rude::before(amazon.address());
-    // Until it works, everything fails once in its own way.
-    rude.will("DescribeInstances", [Manner::Refuse(503, "RequestLimitExceeded"), Manner::Reset]);
-    rude.will("StopInstances", [Manner::Refuse(500, "InternalError"), Manner::Lose]);
-    let (service, crime) = service_on(amazon.address(), &id);
-    let provider = format!(
-        "kind = \"plugin\"\ncommand = [\"{}\"]\n\
-         env = {{ AWS_ACCESS_KEY_ID = \"test\", AWS_SECRET_ACCESS_KEY = \"test\" }}\n\
-         options = {{ region = \"{REGION}\", endpoint_url = \"http://{}\" }}\n",
-        binary("autostop-provider-aws").display(),
-        rude.address
-    );
-    let rule = format!(
-        "idle_time = \"2s\"\nmin_online = \"1s\"\nparams = {{ host = \"127.0.0.1\" }}\n[[tcp.forward_rule]]\nport = {}\n",
-        service.port()
-    );
-    // `rule` comes behind the table of the rule's machine.
-    let rule = format!("kind = \"instance\"\n{rule}");
-    let autostop = Autostop::before(&[Target { id: id.clone(), provider, rule }]);
-    let port = autostop.port("m0");
-    autostop.wait_for_state("m0", "down");
-    assert_eq!(amazon.machine_is(&id), "stopped");
-    assert_eq!((rude.still_rude(), rude.done("StopInstances")), (0, 2));
-
-    // It is still stopping at first; then there are too many calls; then it comes up slowly.
-    rude.will(
-        "StartInstances",
-        [Manner::Refuse(400, "IncorrectInstanceState"), Manner::Refuse(503, "RequestLimitExceeded")],
-    );
-    rude.will(
-        "DescribeInstances",
-        [
-            Manner::Lag("<name>stopped</name>", "<name>stopping</name>"),
-            Manner::Lag("<name>running</name>", "<name>pending</name>"),
-        ],
-    );
-    say_hello(port);
-    assert_eq!(amazon.machine_is(&id), "running");
-    assert_eq!(rude.done("StartInstances"), 1);
-    autostop.wait_for_state("m0", "down");
-    wait_for("the machine to be stopped", || (amazon.machine_is(&id) == "stopped").then_some(()));
-    say_hello(port);
-    assert_eq!(rude.done("StartInstances"), 2);
-    assert!(!crime.load(SeqCst), "reached while it was down");
 }

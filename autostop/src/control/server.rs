@@ -1,6 +1,6 @@
 //! Opens the journal, takes up the rules, binds everything, says so, serves until the stop.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::ArgMatches;
@@ -12,25 +12,25 @@ use common::{
     listen, notify,
 };
 use futures::TryFutureExt as _;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
 use super::{
-    Control, Input,
     book::Book,
     link::Links,
     mind::Mind,
     record::{Kept, Record},
     run::{self, Parts},
+    vault::Vault,
 };
 use crate::{
-    config::{self, Config, Live, Source},
+    config::{self, Config, Source},
     journal::{self, Journal},
     machine::Pace,
     provider::batch::Caller,
     rule::Problem,
-    wire::{self, link_service_server::LinkServiceServer},
+    wire::link_service_server::LinkServiceServer,
 };
 
 /// A checked configuration, with rules that were checked against it.
@@ -74,15 +74,19 @@ pub async fn serve(matches: ArgMatches, start: Start, drain: Drain) -> anyhow::R
     let status = listen::bind(config.proxy_listen).context("proxyPort changes where")?;
     let (journal, kept) = open(&config.state_dir)?;
 
-    let callers =
-        config.providers.iter().map(|(name, options)| (name.clone(), Caller::new(name, options, &drain)));
+    let callers: BTreeMap<_, _> = config
+        .providers
+        .iter()
+        .map(|(name, options)| (name.clone(), Caller::new(name, options, &drain)))
+        .collect();
+    let vault = Vault::open(&config.state_dir, callers.clone());
     let mind = Mind::new(kept.planes.clone(), Pace::default());
     let parts = Parts {
         journal,
         kept,
         rules: book.shelf().rules().clone(),
-        callers: callers.collect(),
-        certificates: certificates(&config.live),
+        callers,
+        certificates: vault.certificates(&config.live),
         account_id: config.account_id.clone(),
         tcp_ports: config.tcp_ports,
         drain: drain.clone(),
@@ -90,7 +94,9 @@ pub async fn serve(matches: ArgMatches, start: Start, drain: Drain) -> anyhow::R
     let (control, run) = run::prepare(parts, mind);
     let source = Source::new(&crate::LW_PROXY, &matches, Config::control_plane);
     let live = config::watch(source, config.live.clone(), &drain)?;
-    drain.spawn(follow_certificates(control.clone(), live.clone(), drain.clone()));
+    let (told, rules, until) = (control.clone(), Arc::clone(&book), drain.clone());
+    let following = vault.follow(told, rules, live.clone(), until)?;
+    drain.spawn(following);
     let (follower, told, until) = (Arc::clone(&book), control.clone(), drain.clone());
     drain.spawn(async move { follower.follow(&told, &until).await });
 
@@ -144,24 +150,4 @@ fn open(state_dir: &Path) -> anyhow::Result<(Journal<Record>, Kept)> {
         );
     }
     Ok((journal, recovered.records.into_iter().collect()))
-}
-
-fn certificates(live: &Live) -> Vec<wire::Certificate> {
-    let told = live.certificates.iter();
-    told.map(|told| wire::Certificate { chain: told.chain.clone(), key: told.key.clone() }).collect()
-}
-
-async fn follow_certificates(control: Control, mut live: watch::Receiver<Arc<Live>>, drain: Drain) {
-    let mut before = certificates(&live.borrow_and_update());
-    loop {
-        tokio::select! {
-            () = drain.started() => return,
-            changed = live.changed() => if changed.is_err() { return },
-        }
-        let now = certificates(&live.borrow_and_update());
-        if now != before && control.tell(Input::Certificates(now.clone())).await.is_err() {
-            return;
-        }
-        before = now;
-    }
 }

@@ -108,6 +108,17 @@ fn meant<'a>(unknown: &str, known: impl Iterator<Item = &'a RuleId>) -> String {
         .map_or_else(String::new, |(_, known)| format!("; did you mean `{known}`?"))
 }
 
+fn certificates(desk: &mut Desk<'_>, file: &RuleFile) -> Vec<(String, String)> {
+    for (at, told) in file.certificates.iter().enumerate() {
+        for (name, id) in [("cert_secret_id", &told.cert_secret_id), ("key_secret_id", &told.key_secret_id)] {
+            if id.is_empty() {
+                desk.problem(&format!("certificates[{at}].{name}"), "is missing");
+            }
+        }
+    }
+    file.certificates.iter().map(|told| (told.cert_secret_id.clone(), told.key_secret_id.clone())).collect()
+}
+
 fn one(desk: &mut Desk<'_>, file: &RuleFile, around: &Surroundings) -> Rule {
     if file.name.trim().is_empty() {
         desk.problem("name", "is missing; every rule needs one of its own");
@@ -159,6 +170,7 @@ fn one(desk: &mut Desk<'_>, file: &RuleFile, around: &Surroundings) -> Rule {
         stop_timeout,
         wake_grace: desk.span("wake_grace", file.wake_grace.as_ref(), WAKE_GRACE),
         domains: network::domains(desk, file),
+        certificates: certificates(desk, file),
         http: network::routes(desk, &file.http.routing),
         health: file.http.health.as_ref().map(|health| network::health(desk, health, &file.http.routing)),
         tcp: network::tcp(desk, &file.tcp, &around.tcp_ports),

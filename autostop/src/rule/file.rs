@@ -56,6 +56,7 @@ tables! {
         container: Option<Container>,
         database: Option<Database>,
         params: toml::Table,
+        certificates: Vec<InStore>,
         http: Http,
         tcp: Tcp,
         hold: Hold,
@@ -130,6 +131,11 @@ tables! {
         connect_on: Option<u16>,
         protocol: Option<Preset>,
         proxy_protocol_in: bool,
+    }
+    /// `[[certificates]]`: secrets of the provider's store.
+    InStore {
+        cert_secret_id: String,
+        key_secret_id: String,
     }
     /// `[hold]`.
     Hold {

@@ -144,6 +144,7 @@ fn each_value_is_checked() {
         ("params.x=[{y=inf}]", "params.x: has a date or a number without end in it"),
         ("idle_action='dream'", "unknown variant `dream`, expected `shutdown` or `hibernate`"),
         ("filter.tags={a='b'}", "filter.tags: and ids are given; keep one of them"),
+        ("[[certificates]]\ncert_secret_id='a'", "certificates[0].key_secret_id: is missing"),
         ("[[exclusions]]", "exclusions[0]: is empty"),
         ("[[inclusions]]\nclient='home'", "inclusions[0].client: `home` is no CIDR block"),
         ("[[schedule]]\ntime_zone='Mars'", "schedule[0].time_zone: `Mars` is no time zone"),
