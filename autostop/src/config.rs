@@ -129,6 +129,13 @@ impl Config {
         read: impl Fn(&Files) -> Result<Option<Certificate>, String>,
     ) -> Result<Self, Error> {
         let api_url = api_url(&mut settings);
+        if api_url.is_some() {
+            for key in ["accessPointID", "accountID"] {
+                if settings.optional(key).is_none() {
+                    settings.refuse(key, "say it: the shared control plane at apiURL knows this proxy by it");
+                }
+            }
+        }
         let (files, in_store) = certificate_places(&mut settings);
         let mut certificates = Vec::new();
         for files in &files {

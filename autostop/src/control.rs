@@ -2,6 +2,7 @@
 
 pub mod book;
 pub mod call;
+pub mod fleet;
 pub mod folder;
 pub mod link;
 pub mod mind;
@@ -9,6 +10,7 @@ pub mod probe;
 pub mod record;
 mod run;
 pub mod server;
+mod shared;
 mod vault;
 pub mod view;
 

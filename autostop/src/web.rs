@@ -16,6 +16,7 @@ mod look;
 mod metrics;
 mod order;
 mod planes;
+mod proxies;
 mod rule;
 mod savings;
 mod shelf;
@@ -38,7 +39,7 @@ use common::{
 };
 use tokio::sync::watch;
 
-use self::books::Books;
+use self::{books::Books, proxies::Office};
 use crate::{
     config::{Config, Live},
     control::{Control, book::Book},
@@ -102,7 +103,9 @@ pub fn router(
         .route("/metrics", get(metrics::metrics))
         .fallback(not_found)
         .with_state(web);
-    door.guard(pages.merge(api::router(control, book, live)))
+    let here = config.access_point_id.as_str().into();
+    let office = Office { control, book, fleet: Arc::default(), here };
+    door.guard(pages.merge(api::router(office, live)))
 }
 
 /// The documented hint that the proxy works: text with the account id.

@@ -26,7 +26,14 @@ pub fn check(matches: &ArgMatches) -> Result<usize, Error> {
     let rules_dir = settings.required("rulesDir");
     let given = book::given(settings.required("stateDir").as_ref());
     let here = settings.optional("accessPointID").unwrap_or_default().to_owned();
-    let found = book::read(rules_dir.as_ref(), &given, &here, &surroundings(settings));
+    let copy = book::copy(settings.required("stateDir").as_ref());
+    let is_shared = settings.optional("apiURL").is_some();
+    let around = surroundings(settings);
+    let found = if is_shared {
+        book::read_copy(&copy, &here, &around)
+    } else {
+        book::read(rules_dir.as_ref(), &given, &here, &around)
+    };
     match found {
         Ok((all, _)) if problems.is_empty() => Ok(all.len()),
         Ok(_) => Err(Error::Problems(problems)),

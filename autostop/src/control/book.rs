@@ -1,13 +1,14 @@
 //! The rules as they are written, by hand and through the API: checked together, taken up, changed and kept.
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use common::drain::Drain;
+use serde_json::Value;
 use tokio::{sync::Mutex, time};
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    rule::{Home, Problem, RuleFile, RuleId, Shelf, Surroundings, Written},
+    rule::{Home, Problem, RuleFile, RuleId, Shelf, Surroundings, Written, from_json},
 };
 
 /// How often the folders are looked at.
@@ -24,13 +25,20 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct Book {
-    by_hand: PathBuf,
-    given: PathBuf,
+    sources: Sources,
     here: String,
     around: Surroundings,
     /// One change after the other: what is checked is what is written.
     stamps: Mutex<Stamps>,
     shelf: RwLock<Arc<Shelf>>,
+}
+
+/// Where rules are written.
+enum Sources {
+    /// In a folder by hand, and in one of the API's.
+    Own { by_hand: PathBuf, given: PathBuf },
+    /// In a shared control plane, of which this is the last that was heard.
+    Shared { copy: PathBuf },
 }
 
 struct Stamps {
@@ -60,6 +68,8 @@ pub enum Refused {
     Unknown,
     /// It is written in this file, by somebody else.
     ByHand(String),
+    /// It is written in the shared control plane.
+    Shared,
     /// With it, the rules would have these problems.
     Problems(Vec<Problem>),
     /// They have these without it.
@@ -78,17 +88,22 @@ impl Book {
             providers: config.providers.keys().cloned().collect(),
             tcp_ports: config.tcp_ports.iter(),
         };
-        let given = given(&config.state_dir);
+        let sources = match config.api_url {
+            None => Sources::Own { by_hand: config.rules_dir.clone(), given: given(&config.state_dir) },
+            Some(_) => Sources::Shared { copy: copy(&config.state_dir) },
+        };
         let book = Self {
-            by_hand: config.rules_dir.clone(),
-            given,
+            sources,
             here: config.access_point_id.clone(),
             around,
             stamps: Mutex::new(Stamps { taken: Default::default(), seen: Default::default() }),
             shelf: RwLock::default(),
         };
         // Looked at before they are read: a change in between is seen next time.
-        let stamps = book.stamp().unwrap_or_default();
+        let stamps = match &book.sources {
+            Sources::Own { by_hand, given } => stamp(by_hand, given).unwrap_or_default(),
+            Sources::Shared { .. } => <_>::default(),
+        };
         let (_, shelf) = book.read()?;
         book.put(shelf);
         let stamps = Mutex::new(Stamps { taken: stamps.clone(), seen: stamps });
@@ -113,8 +128,9 @@ impl Book {
     }
 
     async fn look(&self, control: &Control) {
+        let Sources::Own { by_hand, given } = &self.sources else { return };
         let mut stamps = self.stamps.lock().await;
-        let Ok(now) = self.stamp() else { return };
+        let Ok(now) = stamp(by_hand, given) else { return };
         let settled = stamps.seen == now;
         stamps.seen = now;
         if !settled || stamps.taken == stamps.seen {
@@ -138,24 +154,40 @@ impl Book {
     /// # Errors
     /// See [`Refused`].
     pub async fn change(&self, control: &Control, change: Change) -> Result<RuleId, Refused> {
+        let Sources::Own { by_hand, given } = &self.sources else { return Err(Refused::Shared) };
         let mut stamps = self.stamps.lock().await;
         let (all, _) = self.read().map_err(Refused::Others)?;
         let (id, all) = changed(all, &change)?;
         let shelf = Shelf::sort(all, &self.here, &self.around).map_err(Refused::Problems)?;
         match &change {
-            Change::Create(rule) | Change::Replace(_, rule) => folder::keep(&self.given, &id, rule),
-            Change::Remove(_) => folder::remove(&self.given, &id),
+            Change::Create(rule) | Change::Replace(_, rule) => folder::keep(given, &id, rule),
+            Change::Remove(_) => folder::remove(given, &id),
         }
         .map_err(Refused::Disk)?;
         // The folder by hand may have changed since it was read: then it is read again.
-        if let ([by_hand, _], Ok([now, given])) = (&stamps.taken, self.stamp())
-            && *by_hand == now
+        if let ([before, _], Ok([now, given])) = (&stamps.taken, stamp(by_hand, given))
+            && *before == now
         {
             stamps.taken = [now, given];
         }
-        let file = folder::file(&self.given, &id).display().to_string();
+        let file = folder::file(given, &id).display().to_string();
         self.take_up(control, shelf.kept_in(&id, file)).await;
         Ok(id)
+    }
+
+    /// Takes up what the shared control plane says, once it is kept for a start without it.
+    ///
+    /// # Errors
+    /// Why it cannot be used; the old rules stay in force.
+    pub(super) async fn take_shared(&self, control: &Control, told: &[Value]) -> Result<(), Vec<String>> {
+        let Sources::Shared { copy } = &self.sources else { return Ok(()) };
+        let words = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let _one_after_the_other = self.stamps.lock().await;
+        let shelf = shared(told, &self.here, &self.around).map_err(words)?.1;
+        folder::replace(copy, &serde_json::to_vec(told).unwrap_or_default())
+            .map_err(|error| vec![format!("they cannot be kept: {error}")])?;
+        self.take_up(control, shelf).await;
+        Ok(())
     }
 
     async fn take_up(&self, control: &Control, shelf: Shelf) {
@@ -169,12 +201,71 @@ impl Book {
         *self.shelf.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(shelf);
     }
 
-    fn stamp(&self) -> io::Result<[Stamp; 2]> {
-        Ok([folder::stamp(&self.by_hand)?, folder::stamp(&self.given)?])
-    }
-
     fn read(&self) -> Result<(Vec<Written>, Shelf), Vec<Problem>> {
-        read(&self.by_hand, &self.given, &self.here, &self.around)
+        match &self.sources {
+            Sources::Own { by_hand, given } => read(by_hand, given, &self.here, &self.around),
+            Sources::Shared { copy } => read_copy(copy, &self.here, &self.around),
+        }
+    }
+}
+
+fn stamp(by_hand: &Path, given: &Path) -> io::Result<[Stamp; 2]> {
+    Ok([folder::stamp(by_hand)?, folder::stamp(given)?])
+}
+
+/// Where the last word of the shared control plane is kept.
+pub fn copy(state_dir: &Path) -> PathBuf {
+    state_dir.join("control").join("shared-rules.json")
+}
+
+/// The last word of the shared control plane, checked; without one there are no rules.
+///
+/// # Errors
+/// Every problem of every rule.
+pub fn read_copy(
+    copy: &Path,
+    here: &str,
+    around: &Surroundings,
+) -> Result<(Vec<Written>, Shelf), Vec<Problem>> {
+    let trouble =
+        |message: String| vec![Problem { file: copy.display().to_string(), key: String::new(), message }];
+    match fs::read(copy) {
+        Ok(bytes) => {
+            let told: Vec<Value> = serde_json::from_slice(&bytes)
+                .map_err(|error| trouble(format!("is not what was written there ({error}): remove it")))?;
+            shared(&told, here, around)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(<_>::default()),
+        Err(error) => Err(trouble(format!("cannot be read: {error}"))),
+    }
+}
+
+fn shared(told: &[Value], here: &str, around: &Surroundings) -> Result<(Vec<Written>, Shelf), Vec<Problem>> {
+    let (mut all, mut problems) = (Vec::new(), Vec::new());
+    for (at, rule) in told.iter().enumerate() {
+        let name = rule.get("name").and_then(Value::as_str);
+        let file = name.map_or_else(|| format!("rule {at} of apiURL"), |name| format!("{name} of apiURL"));
+        match from_json(&file, rule.clone()) {
+            Ok(rule) => all.push(Written { home: Home::Shared, file, rule }),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    sorted(all, problems, here, around)
+}
+
+fn sorted(
+    all: Vec<Written>,
+    mut problems: Vec<Problem>,
+    here: &str,
+    around: &Surroundings,
+) -> Result<(Vec<Written>, Shelf), Vec<Problem>> {
+    match Shelf::sort(all.clone(), here, around) {
+        Ok(shelf) if problems.is_empty() => Ok((all, shelf)),
+        Ok(_) => Err(problems),
+        Err(more) => {
+            problems.extend(more);
+            Err(problems)
+        }
     }
 }
 
@@ -197,14 +288,7 @@ pub fn read(
     let (more, trouble) = folder::read(given, Home::Given);
     all.extend(more);
     problems.extend(trouble);
-    match Shelf::sort(all.clone(), here, around) {
-        Ok(shelf) if problems.is_empty() => Ok((all, shelf)),
-        Ok(_) => Err(problems),
-        Err(more) => {
-            problems.extend(more);
-            Err(problems)
-        }
-    }
+    sorted(all, problems, here, around)
 }
 
 /// What would be written then.

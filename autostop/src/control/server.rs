@@ -22,6 +22,7 @@ use super::{
     mind::Mind,
     record::{Kept, Record},
     run::{self, Parts},
+    shared::Shared,
     vault::Vault,
 };
 use crate::{
@@ -67,9 +68,6 @@ pub async fn serve(matches: ArgMatches, start: Start, drain: Drain) -> anyhow::R
     let Start { config, book } = start;
     let book = Arc::new(book);
     tracing::info!(version = VERSION, buildTime = build_time(), "START lw_proxy");
-    if let Some(url) = &config.api_url {
-        tracing::warn!(%url, "apiURL is not available yet; this proxy is its own control plane, with the rules in rulesDir");
-    }
     let planes = listen::bind(config.usage_tracking).context("usageTrackingPort changes where")?;
     let status = listen::bind(config.proxy_listen).context("proxyPort changes where")?;
     let (journal, kept) = open(&config.state_dir)?;
@@ -94,6 +92,9 @@ pub async fn serve(matches: ArgMatches, start: Start, drain: Drain) -> anyhow::R
     let (control, run) = run::prepare(parts, mind);
     let source = Source::new(&crate::LW_PROXY, &matches, Config::control_plane);
     let live = config::watch(source, config.live.clone(), &drain)?;
+    if let Some(shared) = Shared::of(&config, Arc::clone(&book), control.clone(), live.clone()) {
+        drain.spawn(shared.follow(drain.clone()));
+    }
     let (told, rules, until) = (control.clone(), Arc::clone(&book), drain.clone());
     let following = vault.follow(told, rules, live.clone(), until)?;
     drain.spawn(following);

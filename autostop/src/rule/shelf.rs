@@ -100,6 +100,11 @@ impl Shelf {
         self.elsewhere.iter().find_map(|(proxy, rules)| Some((proxy.as_str(), rules.get(id)?)))
     }
 
+    /// All that other proxies mind, each with its proxy's name.
+    pub fn others(&self) -> impl Iterator<Item = (&str, &Rule)> {
+        self.elsewhere.iter().flat_map(|(proxy, rules)| rules.iter().map(move |rule| (proxy.as_str(), rule)))
+    }
+
     /// Other proxies that rules name.
     pub fn proxies(&self) -> impl Iterator<Item = &str> {
         self.elsewhere.keys().map(String::as_str)

@@ -1,7 +1,5 @@
 //! The API's part for writing rules: create, read as written, replace, remove.
 
-use std::sync::Arc;
-
 use axum::{
     Router,
     extract::{Path, State},
@@ -11,11 +9,13 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::api::{Answer, Failed, RulePath, answer, found};
+use super::{
+    api::{Answer, Failed, RulePath, answer, found},
+    proxies::{self, Office},
+};
 use crate::{
     control::{
-        Control,
-        book::{Book, Change, Refused},
+        book::{Change, Refused},
         view,
     },
     rule::{Problem, RuleFile, RuleId, from_json},
@@ -24,19 +24,13 @@ use crate::{
 /// A name becomes a part of a file's name.
 const MOST_NAME_CHARACTERS: usize = 200;
 
-#[derive(Clone)]
-struct Desk {
-    control: Control,
-    book: Arc<Book>,
-}
-
-pub(super) fn router(control: Control, book: Arc<Book>) -> Router {
+pub(super) fn router(office: Office) -> Router {
     Router::new()
         .route("/rules", post(create))
         .route("/v2/rules", post(create))
         .route("/rules/{id}", delete(remove))
         .route("/v2/rules/{id}", get(read).put(replace).delete(remove))
-        .with_state(Desk { control, book })
+        .with_state(office)
 }
 
 /// The documented envelope around a rule.
@@ -110,6 +104,7 @@ impl From<Refused> for Failed {
             Refused::Exists => conflict("there is a rule of this name already".to_owned()),
             Refused::Unknown => Self::Unknown,
             Refused::ByHand(file) => conflict(format!("the rule is written in {file}: change it there")),
+            Refused::Shared => conflict("the rules come from apiURL: change them there".to_owned()),
             Refused::Problems(all) => problems(StatusCode::BAD_REQUEST, all),
             Refused::Others(all) => problems(StatusCode::CONFLICT, all),
             Refused::Disk(error) => {
@@ -120,59 +115,59 @@ impl From<Refused> for Failed {
     }
 }
 
-async fn create(State(desk): State<Desk>, Path(_account): Path<String>, body: String) -> Answer {
+async fn create(State(office): State<Office>, Path(_account): Path<String>, body: String) -> Answer {
     let rule = rule_of(&body)?;
-    let id = desk.book.change(&desk.control, Change::Create(Box::new(rule))).await?;
+    let id = office.book.change(&office.control, Change::Create(Box::new(rule))).await?;
     tracing::info!(rule = %id, "rule created over the API");
-    told(&desk, &id).await
+    told(&office, &id).await
 }
 
-async fn replace(State(desk): State<Desk>, Path((_, id)): RulePath, body: String) -> Answer {
-    let id = known(&desk, &id).await?;
+async fn replace(State(office): State<Office>, Path((_, id)): RulePath, body: String) -> Answer {
+    let id = known(&office, &id).await?;
     let mut rule = rule_of(&body)?;
     if rule.name.is_empty() {
-        rule.name = desk.book.shelf().written(&id).map(|one| one.rule.name.clone()).unwrap_or_default();
+        rule.name = office.book.shelf().written(&id).map(|one| one.rule.name.clone()).unwrap_or_default();
     }
     if RuleId::of(&rule.name) != id {
         let told = "name: a rule keeps its name, which its state and its ports go by; create another and remove this";
         return Err(Failed::Bad(told.to_owned()));
     }
-    let id = desk.book.change(&desk.control, Change::Replace(id, Box::new(rule))).await?;
+    let id = office.book.change(&office.control, Change::Replace(id, Box::new(rule))).await?;
     tracing::info!(rule = %id, "rule changed over the API");
-    told(&desk, &id).await
+    told(&office, &id).await
 }
 
-async fn remove(State(desk): State<Desk>, Path((_, id)): RulePath) -> Answer {
-    let id = known(&desk, &id).await?;
-    let id = desk.book.change(&desk.control, Change::Remove(id)).await?;
+async fn remove(State(office): State<Office>, Path((_, id)): RulePath) -> Answer {
+    let id = known(&office, &id).await?;
+    let id = office.book.change(&office.control, Change::Remove(id)).await?;
     tracing::info!(rule = %id, "rule removed over the API");
     Ok(answer(json!({ "id": id })))
 }
 
-async fn read(State(desk): State<Desk>, Path((_, id)): RulePath) -> Answer {
-    let id = known(&desk, &id).await?;
-    told(&desk, &id).await
+async fn read(State(office): State<Office>, Path((_, id)): RulePath) -> Answer {
+    let id = known(&office, &id).await?;
+    told(&office, &id).await
 }
 
 /// A rule goes by its id, and by its name, and may be another proxy's.
-async fn known(desk: &Desk, told: &str) -> Result<RuleId, Failed> {
-    if let Some(id) = found(&desk.control, told).await? {
+async fn known(office: &Office, told: &str) -> Result<RuleId, Failed> {
+    if let Some(id) = found(&office.control, told).await? {
         return Ok(id);
     }
-    let shelf = desk.book.shelf();
+    let shelf = office.book.shelf();
     let id = RuleId::of(told);
     shelf.written(&id).map(|_| id).ok_or(Failed::Unknown)
 }
 
 /// How it is, and beside that how it is written.
-async fn told(desk: &Desk, id: &RuleId) -> Answer {
-    let shelf = desk.book.shelf();
+async fn told(office: &Office, id: &RuleId) -> Answer {
+    let shelf = office.book.shelf();
     let written = shelf.written(id).ok_or(Failed::Unknown)?;
     let rule = id.clone();
-    let seen = desk.control.look(move |asked| view::rule(asked, &rule)).await?;
+    let seen = office.control.look(move |asked| view::rule(asked, &rule)).await?;
     let mut told = match (seen, shelf.elsewhere(id)) {
         (Some(seen), _) => serde_json::to_value(seen).unwrap_or_default(),
-        (None, Some((proxy, rule))) => json!({ "id": id, "name": rule.name, "proxy_id": proxy }),
+        (None, Some((proxy, rule))) => proxies::seen(&office.fleet, proxy, rule),
         (None, None) => {
             let told =
                 json!({ "message": "the rule is kept, and is in force once the journal can be written" });
