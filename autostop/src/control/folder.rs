@@ -120,11 +120,11 @@ mod tests {
         let before = stamp(folder.path()).unwrap();
         assert_eq!(read("").0.len(), 1);
         fs::write(folder.path().join("b.toml"), "name = ").unwrap();
-        fs::write(folder.path().join("c.toml"), "nmae = 1").unwrap();
+        fs::write(folder.path().join("c.toml"), "wakerz = 1").unwrap();
         assert_ne!(stamp(folder.path()).unwrap(), before);
         let told: Vec<_> = read("").1.iter().map(ToString::to_string).collect();
         assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[0].contains("b.toml") && told[1].contains("c.toml: nmae"), "{told:?}");
+        assert!(told[0].contains("b.toml") && told[1].contains("c.toml: wakerz"), "{told:?}");
     }
 
     #[test]

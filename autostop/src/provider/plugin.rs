@@ -175,5 +175,21 @@ impl Keeper {
     }
 }
 
+/// See [`crate::attack::plugin`].
+pub(crate) fn attack(line: &str) {
+    for op in [Op::Start, Op::Status, Op::Secret] {
+        let Some(answer) = wire::answer(line) else { return };
+        let Ok(reply) = answer.outcome(op) else { continue };
+        for seen in reply.seen.values() {
+            assert!(seen.addresses.iter().all(|address| address.is_ascii()), "an address that is none");
+            let reason = seen.reason.as_deref().unwrap_or_default();
+            assert!(reason.chars().count() < 400 && !reason.contains('\n'), "a reason that is no line");
+        }
+        for secret in reply.secrets.values().flatten().map(common::config::Secret::expose) {
+            assert!(secret.len() < 20 || !format!("{reply:?}").contains(secret), "a secret is printed");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

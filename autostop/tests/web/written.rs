@@ -80,7 +80,7 @@ fn every_problem_is_named_and_the_old_rules_stay_in_force() {
     bad["tcp"] = json!({ "ssh": { "port": 22, "connect_on": 56001 } });
     let all = ["no provider `nobody`", "`soon` is no duration", "`home` is no CIDR block", "56001 is taken"];
     check("POST", "/rules", &bad, 400, &all);
-    check("POST", "/rules", &json!({ "nmae": "x" }), 400, &["did you mean `name`?"]);
+    check("POST", "/rules", &json!({ "wakerz": "x" }), 400, &["did you mean `wakers`?"]);
     check("POST", "/rules", &json!([]), 400, &["a rule is an object"]);
     check("POST", "/rules", &json!({ "service": {}, "more": 1 }), 400, &["unknown field `more`"]);
     check("POST", "/rules", &given(""), 400, &["name: is missing", "filter.vm_ids: is missing"]);
