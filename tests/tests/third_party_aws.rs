@@ -215,6 +215,12 @@ fn a_scale_group_goes_to_nothing_and_back_to_what_it_was() {
     taken(&again.ask("start", &["web"], "scale_group", &params));
     assert_eq!(sizes(), (2, 3, 5));
     assert_eq!(again.status("web", "scale_group", &params), "running");
+    // Cut off amid the stop, what it was is written down all the same.
+    rude.will("UpdateAutoScalingGroup", vec![Manner::Lose; 3]);
+    assert_eq!(fault(&again.ask("stop", &["web"], "scale_group", &params)), "interrupted");
+    assert_eq!(sizes(), (0, 0, 5));
+    taken(&again.ask("start", &["web"], "scale_group", &params));
+    assert_eq!(sizes(), (2, 3, 5));
     taken(&again.ask("stop", &["web"], "scale_group", &params));
     let told = json!({ "scale_group": { "name": "web", "desired": 4, "min": 1, "max": 6 } });
     taken(&again.ask("start", &["web"], "scale_group", &told));
@@ -349,6 +355,11 @@ fn a_container_service_goes_to_nothing_and_back_to_what_it_was() {
     taken(&again.ask("start", &["web"], "containers", &params));
     assert_eq!(count(), 3);
     assert_eq!(again.status("web", "containers", &params), "running");
+    rude.will("UpdateService", vec![Manner::Lose; 3]);
+    assert_eq!(fault(&again.ask("stop", &["web"], "containers", &params)), "interrupted");
+    assert_eq!(count(), 0);
+    taken(&again.ask("start", &["web"], "containers", &params));
+    assert_eq!(count(), 3);
     taken(&again.ask("stop", &["web"], "containers", &params));
     let told = json!({ "container": { "cluster": "lab", "service": "web", "task_count": 2 } });
     taken(&again.ask("start", &["web"], "containers", &told));

@@ -13,6 +13,13 @@ use crate::rule::{Home, Problem, RuleFile, RuleId, Written, parse, written};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stamp(Vec<(PathBuf, u64, Option<SystemTime>)>);
 
+impl Stamp {
+    /// Whether there is no file of rules.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// How the files of a folder are now, without reading them. A folder that is not there is empty.
 ///
 /// # Errors

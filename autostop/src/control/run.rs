@@ -258,11 +258,7 @@ impl Run {
                 deeds
             }
             Input::Reported(changes, reply) => {
-                let news = changes.into_iter().filter(|(rule, change)| {
-                    let last = self.kept.rules.get(rule).and_then(|past| past.changes.last());
-                    last.is_none_or(|last| last.at < change.at)
-                });
-                let records: Vec<_> = news.map(|(rule, change)| Record::Change { rule, change }).collect();
+                let records = self.kept.news(changes);
                 reply.send(records.is_empty() || self.keep(records).await).ok();
                 Vec::new()
             }

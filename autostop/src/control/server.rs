@@ -18,6 +18,7 @@ use tonic::transport::Server;
 
 use super::{
     book::Book,
+    folder,
     link::Links,
     mind::Mind,
     record::{Kept, Record},
@@ -92,6 +93,10 @@ pub async fn serve(matches: ArgMatches, start: Start, drain: Drain) -> anyhow::R
     let (control, run) = run::prepare(parts, mind);
     let source = Source::new(&crate::LW_PROXY, &matches, Config::control_plane);
     let live = config::watch(source, config.live.clone(), &drain)?;
+    if config.api_url.is_some() && folder::stamp(&config.rules_dir).is_ok_and(|stamp| !stamp.is_empty()) {
+        let folder = config.rules_dir.display().to_string();
+        tracing::warn!(folder, "rules in rulesDir are passed over: they come from apiURL");
+    }
     if let Some(shared) = Shared::of(&config, Arc::clone(&book), control.clone(), live.clone()) {
         drain.spawn(shared.follow(drain.clone()));
     }
