@@ -146,7 +146,7 @@ mod tests {
         let rule = RuleId::of("build-box");
         let change = |from, to| Record::Change {
             rule: rule.clone(),
-            change: Change { at: jiff::Timestamp::UNIX_EPOCH, from, to, why: Why::Idle, dry_run: false },
+            change: Change { at: Timestamp::UNIX_EPOCH, from, to, why: Why::Idle, dry_run: false },
         };
         let kept: Kept = [
             Record::Plane("a".to_owned()),
