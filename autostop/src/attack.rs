@@ -9,7 +9,8 @@ use crate::{
         proxied::{Introduction, introduction},
         transaction::Transaction,
     },
-    rule::{Surroundings, check, parse},
+    provider::plugin,
+    rule::{Surroundings, check, from_json, parse, written},
 };
 
 /// A file of the journal: whatever is read lies within it, and torn anywhere it holds a part of the same.
@@ -50,6 +51,23 @@ pub fn postgres(bytes: &[u8]) {
     }
     if client.len() >= postgres::OPENING {
         assert_ne!(known, Answer::Unknown, "enough was said");
+    }
+}
+
+/// A line of a plug-in: whatever it says is bounded and harmless, and no secret gets into what is printed.
+pub fn plugin(bytes: &[u8]) {
+    plugin::attack(&String::from_utf8_lossy(bytes));
+}
+
+/// A rule that came as JSON: refused with a reason, or the same when it is written to a file and read again.
+pub fn given(bytes: &[u8]) {
+    let Ok(told) = serde_json::from_slice(bytes) else { return };
+    match from_json("it", told) {
+        Err(problem) => assert!(!problem.message.is_empty(), "refused without a reason"),
+        Ok(rule) => {
+            let text = written(&rule);
+            assert_eq!(parse("it", &text), Ok(rule), "{text}");
+        }
     }
 }
 

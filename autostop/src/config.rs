@@ -15,7 +15,7 @@ use common::{
 use url::Url;
 
 pub use self::{
-    certificate::{Certificate, Files},
+    certificate::{Certificate, Files, InStore},
     ports::Ports,
     reload::{Live, Source, watch},
 };
@@ -129,7 +129,14 @@ impl Config {
         read: impl Fn(&Files) -> Result<Option<Certificate>, String>,
     ) -> Result<Self, Error> {
         let api_url = api_url(&mut settings);
-        let files = certificate_files(&mut settings);
+        if api_url.is_some() {
+            for key in ["accessPointID", "accountID"] {
+                if settings.optional(key).is_none() {
+                    settings.refuse(key, "say it: the shared control plane at apiURL knows this proxy by it");
+                }
+            }
+        }
+        let (files, in_store) = certificate_places(&mut settings);
         let mut certificates = Vec::new();
         for files in &files {
             match read(files) {
@@ -138,6 +145,11 @@ impl Config {
             }
         }
         let providers = providers(&mut settings);
+        for told in &in_store {
+            if !providers.contains_key(&told.provider) {
+                settings.problem(format!("certificates: there is no provider `{}`", told.provider));
+            }
+        }
         let auth_token = token(&mut settings);
         let open: fn(u16) -> SocketAddr = if auth_token.is_some() { listen::everywhere } else { loopback };
         let mut config = Self {
@@ -153,7 +165,7 @@ impl Config {
             tcp_ports: settings.parse("tcpPorts", "two ports from 1 to 65535, such as 56000-56999"),
             admin: settings.address("adminAddr"),
             providers,
-            live: Live { auth_token, files, certificates },
+            live: Live { auth_token, files, certificates, in_store },
             health: loopback(0),
         };
         config.health = health(&config);
@@ -195,23 +207,28 @@ fn token(settings: &mut Settings) -> Option<Secret> {
     Some(token)
 }
 
-fn certificate_files(settings: &mut Settings) -> Vec<Files> {
-    let Some(told) = settings.take("certificates") else { return Vec::new() };
-    let mend = "use [[certificates]] with cert and key, the paths of two PEM files";
+/// Each is in two files, or in two secrets of a provider's store.
+fn certificate_places(settings: &mut Settings) -> (Vec<Files>, Vec<InStore>) {
+    let Some(told) = settings.take("certificates") else { return <_>::default() };
+    let mend = "use [[certificates]] with cert and key, the paths of two PEM files, or with provider, cert_secret_id and key_secret_id";
     let Ok(tables) = told.try_into::<Vec<toml::Value>>() else {
         settings.problem(format!("certificates: {mend}"));
-        return Vec::new();
+        return <_>::default();
     };
-    let mut files = Vec::new();
+    let (mut files, mut in_store) = (Vec::new(), Vec::new());
     for (at, table) in tables.into_iter().enumerate() {
-        match table.try_into::<Files>() {
-            Ok(pair) => files.push(pair),
+        let read = match table.get("provider") {
+            Some(_) => table.try_into().map(|told| in_store.push(told)),
+            None => table.try_into().map(|told| files.push(told)),
+        };
+        match read {
+            Ok(()) => {}
             Err(error) => {
                 settings.problem(format!("certificates, number {}: {}: {mend}", at + 1, error.message()));
             }
         }
     }
-    files
+    (files, in_store)
 }
 
 fn providers(settings: &mut Settings) -> BTreeMap<String, provider::Options> {

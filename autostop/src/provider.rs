@@ -15,7 +15,7 @@ pub mod wake_on_lan;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use common::drain::Drain;
+use common::{config::Secret, drain::Drain};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -96,6 +96,9 @@ impl Seen {
 /// Every id that was asked for, and what is known of it.
 pub type Sightings = BTreeMap<String, Seen>;
 
+/// What each secret that was asked for says, or why it does not.
+pub type Secrets = BTreeMap<String, Result<Secret, Error>>;
+
 /// Somebody who can start and stop things.
 ///
 /// A call may take until `deadline` and not longer: whoever calls gives up then, and drops the future. Starting
@@ -116,6 +119,11 @@ pub trait Provider: Send + Sync + 'static {
 
     /// As `status`, with all addresses.
     async fn describe(&self, target: &Target, deadline: Instant) -> Result<Sightings, Error>;
+
+    /// What these secrets of the provider's store say; an answer is there for every one of them.
+    async fn secrets(&self, _ids: &[String], _deadline: Instant) -> Result<Secrets, Error> {
+        Err(Fault::Unsupported.said("this kind of provider keeps no secrets"))
+    }
 
     /// Lines of a plug-in that were no answers, or came too late, and were dropped.
     fn dropped_lines(&self) -> u64 {

@@ -4,7 +4,9 @@ mod check;
 pub mod file;
 mod id;
 mod network;
+mod params;
 mod plan;
+mod shelf;
 mod windows;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
@@ -13,12 +15,13 @@ use ipnet::IpNet;
 
 pub use check::check;
 pub use file::{
-    Action, Container, Database, Filter, HealthProtocol, HttpProtocol, Kind, Preset, RuleFile, ScaleGroup,
-    parse,
+    Action, Container, Database, Filter, HealthProtocol, HttpProtocol, IdleAction, Kind, Preset, RuleFile,
+    ScaleGroup, from_json, parse, written,
 };
 pub use id::RuleId;
+pub use shelf::{Home, Shelf, Written};
 
-use crate::{depends::Graph, machine::OnExternalChange, schedule::Schedules};
+use crate::{depends::Graph, machine::OnExternalChange, provider::Params, schedule::Schedules};
 
 /// What is wrong with a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
@@ -60,6 +63,10 @@ pub struct Rule {
     pub container: Option<Container>,
     /// Which database.
     pub database: Option<Database>,
+    /// What else its provider wants to know.
+    pub params: Params,
+    /// Whether it is shut down or hibernates.
+    pub idle_action: IdleAction,
     /// Idle for this long, it is stopped.
     pub idle_time: Duration,
     /// After it came up, it stays up for at least this long.
@@ -72,6 +79,8 @@ pub struct Rule {
     pub wake_grace: Duration,
     /// Host names, lower case, perhaps `*.` before them.
     pub domains: Vec<String>,
+    /// Certificates that its provider keeps: chain and key, by the names of the secrets.
+    pub certificates: Vec<(String, String)>,
     /// HTTP routes.
     pub http: Vec<HttpRoute>,
     /// How it is told that the target is ready; without it, by the first port that accepts a connection.

@@ -15,8 +15,10 @@ mod look;
 mod metrics;
 mod order;
 mod planes;
+mod proxies;
 mod rule;
 mod savings;
+mod shelf;
 mod span;
 
 use std::sync::Arc;
@@ -36,10 +38,10 @@ use common::{
 };
 use tokio::sync::watch;
 
-use self::books::Books;
+use self::{books::Books, proxies::Office};
 use crate::{
     config::{Config, Live},
-    control::Control,
+    control::{Control, book::Book},
 };
 
 static HOUSE: House = House {
@@ -82,7 +84,12 @@ struct Web {
 }
 
 /// Everything on proxyPort but health.
-pub fn router(control: Control, config: &Config, live: watch::Receiver<Arc<Live>>) -> Router {
+pub fn router(
+    control: Control,
+    book: Arc<Book>,
+    config: &Config,
+    live: watch::Receiver<Arc<Live>>,
+) -> Router {
     let token = live.clone();
     let door = Door::new(&SIGN, move || token.borrow().auth_token.clone());
     let web = Web {
@@ -103,7 +110,9 @@ pub fn router(control: Control, config: &Config, live: watch::Receiver<Arc<Live>
         .route("/metrics", get(metrics::metrics))
         .fallback(not_found)
         .with_state(web);
-    door.guard(pages.merge(api::router(control, live)))
+    let here = config.access_point_id.as_str().into();
+    let office = Office { control, book, fleet: Arc::default(), here };
+    door.guard(pages.merge(api::router(office, live)))
 }
 
 /// The documented hint that the proxy works: text with the account id.

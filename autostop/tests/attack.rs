@@ -12,4 +12,6 @@ fn parsers_stand_their_corpora() {
     check("proxied", attack::proxied);
     check("postgres", attack::postgres);
     check("rule", attack::rule);
+    check("plugin", attack::plugin);
+    check("given", attack::given);
 }

@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use serde_json::Value;
@@ -20,6 +21,8 @@ use crate::{
 
 /// What the API asks for.
 pub const TOKEN: &str = "sat.only-for-tests";
+
+const API: &str = "/gateway/lw/api/accounts/my-team/autostopping";
 
 /// A machine of scripts and files, with a service that must not be reached while it is down. What is done to
 /// it against the laws is written down.
@@ -102,16 +105,20 @@ fn serve(home: &Path, mut stream: TcpStream) {
     fs::remove_file(open).ok();
 }
 
-/// The first of so many ports that nobody else has, below those that the system gives to who asks for any.
+/// The first of so many ports that nobody else has, below those that the system gives to who asks for any. Nobody
+/// in this process is told the same twice: between the look and the use they are free to everybody.
 fn free_ports(count: usize) -> u16 {
-    let begin = u16::try_from(std::process::id().wrapping_mul(41) % 9_900).expect("it fits") + 10_000;
-    let free = |first: &u16| {
-        (0..count).all(|more| {
-            let port = u16::try_from(usize::from(*first) + more).expect("it fits");
+    static TOLD: AtomicUsize = AtomicUsize::new(0);
+    let begin = usize::try_from(std::process::id().wrapping_mul(41) % 9_900).expect("it fits") + 10_000;
+    let free = |first: usize| {
+        (first..first + count).all(|port| {
+            let port = u16::try_from(port).expect("it fits");
             TcpListener::bind(("::", port)).is_ok()
         })
     };
-    (begin..).step_by(count).find(free).expect("there are free ports")
+    let mut firsts = std::iter::repeat_with(|| begin + TOLD.fetch_add(count, Ordering::SeqCst));
+    let first = firsts.find(|first| free(*first)).expect("there are free ports");
+    u16::try_from(first).expect("it fits")
 }
 
 /// Something that is put to sleep: what stands in its provider's table, and in its rule behind the name.
@@ -174,30 +181,54 @@ impl Autostop {
     /// # Panics
     /// When they do not come up.
     pub fn before(targets: &[Target]) -> Self {
-        let folder = TempDir::new().expect("a folder");
-        fs::create_dir(folder.path().join("rules.d")).expect("a folder");
-        let mut config = format!("accountID = \"my-team\"\nauthToken = \"{TOKEN}\"\n");
-        config += &format!("rulesDir = \"{0}/rules.d\"\nstateDir = \"{0}/state\"\n", folder.path().display());
-        let first = free_ports(targets.len());
-        config += &format!("tcpPorts = \"{first}-{}\"\n", usize::from(first) + targets.len() - 1);
-        for (number, Target { id, provider, rule }) in targets.iter().enumerate() {
-            config += &format!("[providers.p{number}]\n{provider}");
+        let mut autostop = Self::prepared("", targets);
+        for (number, Target { id, rule, .. }) in targets.iter().enumerate() {
             let rule =
                 format!("name = \"m{number}\"\nprovider = \"p{number}\"\nfilter.vm_ids = [\"{id}\"]\n{rule}");
-            fs::write(folder.path().join(format!("rules.d/m{number}.toml")), rule).expect("a rule");
+            fs::write(autostop.path().join(format!("rules.d/m{number}.toml")), rule).expect("a rule");
         }
-        fs::write(folder.path().join("config.toml"), config).expect("a configuration");
-        let mut autostop = Self {
-            folder,
-            control: None,
-            plane: None,
-            status_port: 0,
-            usage_port: 0,
-            targets: targets.len(),
-        };
         autostop.start_control();
         autostop.start_plane();
         autostop
+    }
+
+    /// Starts lw_proxy alone, without rules.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn control_alone() -> Self {
+        let mut autostop = Self::prepared("accessPointID = \"ap-1\"\n", &[]);
+        autostop.start_control();
+        autostop
+    }
+
+    /// Starts lw_proxy, which has its rules from the one at this port and is called so there; these are its
+    /// providers.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn follower(port: u16, name: &str, targets: &[Target]) -> Self {
+        let url = format!("http://127.0.0.1:{port}/gateway/lw/api");
+        let more = format!("accessPointID = \"{name}\"\napiURL = \"{url}\"\n");
+        let mut autostop = Self::prepared(&more, targets);
+        autostop.start_control();
+        autostop
+    }
+
+    /// With everything but rules in its files.
+    fn prepared(more: &str, targets: &[Target]) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        fs::create_dir(folder.path().join("rules.d")).expect("a folder");
+        let mut config = format!("accountID = \"my-team\"\nauthToken = \"{TOKEN}\"\n{more}");
+        config += &format!("rulesDir = \"{0}/rules.d\"\nstateDir = \"{0}/state\"\n", folder.path().display());
+        let ports = targets.len().max(1);
+        let first = free_ports(ports);
+        config += &format!("tcpPorts = \"{first}-{}\"\n", usize::from(first) + ports - 1);
+        for (number, Target { provider, .. }) in targets.iter().enumerate() {
+            config += &format!("[providers.p{number}]\n{provider}");
+        }
+        fs::write(folder.path().join("config.toml"), config).expect("a configuration");
+        Self { folder, control: None, plane: None, status_port: 0, usage_port: 0, targets: targets.len() }
     }
 
     /// Where both keep their files.
@@ -270,12 +301,33 @@ impl Autostop {
         self.plane.take().expect("it runs").kill();
     }
 
+    /// Where lw_proxy shows its status.
+    pub fn status_port(&self) -> u16 {
+        self.status_port
+    }
+
+    /// Asks the API for something, and returns the status with what was answered.
+    ///
+    /// # Panics
+    /// When it does not answer with JSON.
+    pub fn api(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let url = format!("http://127.0.0.1:{}{API}{path}", self.status_port);
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let request = ureq::http::Request::builder().method(method).uri(url);
+        let request = request.header("Authorization", format!("Bearer {TOKEN}"));
+        let request = request.header("Content-Type", "application/json").body(body).expect("a request");
+        let mut answer = agent.run(request).expect("an answer");
+        let text = answer.body_mut().read_to_string().expect("text");
+        (answer.status().as_u16(), serde_json::from_str(&text).expect("JSON"))
+    }
+
     /// What the API says of a rule.
     ///
     /// # Panics
     /// When it does not answer with JSON.
     pub fn rule(&self, name: &str) -> Value {
-        let path = format!("/gateway/lw/api/accounts/my-team/autostopping/rules/{name}");
+        let path = format!("{API}/rules/{name}");
         let text = http::get_with_token(self.status_port, &path, TOKEN);
         let told: Value = serde_json::from_str(&text).expect("JSON");
         told["response"].clone()

@@ -6,6 +6,7 @@
     reason = "a harness fails by panicking"
 )]
 
+pub mod amazon;
 pub mod autostop;
 pub mod browser;
 pub mod capture;
@@ -13,6 +14,8 @@ pub mod daemon;
 pub mod docker;
 pub mod http;
 pub mod peer;
+pub mod plugin;
 pub mod program;
 pub mod relay;
+pub mod rude;
 pub mod wait;

@@ -38,7 +38,7 @@ pub(crate) const DENY: Tool =
     Tool { name: "cargo-deny", version: "0.20.2", source: Source::Crate, program: "bin/cargo-deny" };
 pub(crate) const MACHETE: Tool =
     Tool { name: "cargo-machete", version: "0.9.2", source: Source::Crate, program: "bin/cargo-machete" };
-/// Amazon's services, in one process: S3 for the forwarder.
+/// Amazon's services, in one process: S3 for the forwarder, machines and databases for autostop.
 pub(crate) const MOTO: Tool =
     Tool { name: "moto", version: "5.2.5", source: Source::Python("[server]"), program: "bin/moto_server" };
 /// The schemas of Kubernetes, for the manifests.

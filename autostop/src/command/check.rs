@@ -3,7 +3,7 @@
 use clap::ArgMatches;
 use common::config::{Error, Settings};
 
-use crate::{LW_PROXY, config::Config, control::folder, rule::Surroundings};
+use crate::{LW_PROXY, config::Config, control::book, rule::Surroundings};
 
 /// How many rules there are, if all is good.
 ///
@@ -24,9 +24,18 @@ pub fn check(matches: &ArgMatches) -> Result<usize, Error> {
     // The rules are checked against what the configuration means to say, even where it does not.
     let mut settings = LW_PROXY.settings(matches)?;
     let rules_dir = settings.required("rulesDir");
-    let found = folder::read(rules_dir.as_ref(), &surroundings(settings));
+    let given = book::given(settings.required("stateDir").as_ref());
+    let here = settings.optional("accessPointID").unwrap_or_default().to_owned();
+    let copy = book::copy(settings.required("stateDir").as_ref());
+    let is_shared = settings.optional("apiURL").is_some();
+    let around = surroundings(settings);
+    let found = if is_shared {
+        book::read_copy(&copy, &here, &around)
+    } else {
+        book::read(rules_dir.as_ref(), &given, &here, &around)
+    };
     match found {
-        Ok(rules) if problems.is_empty() => Ok(rules.iter().count()),
+        Ok((all, _)) if problems.is_empty() => Ok(all.len()),
         Ok(_) => Err(Error::Problems(problems)),
         Err(wrong) => {
             problems.extend(wrong.iter().map(ToString::to_string));

@@ -8,7 +8,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     sign::CertifiedKey,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Where a certificate and its key are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
@@ -18,6 +18,18 @@ pub struct Files {
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+}
+
+/// Where a certificate and its key are kept as secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct InStore {
+    /// Whose store.
+    pub provider: String,
+    /// The chain, the certificate itself first.
+    pub cert_secret_id: String,
+    /// Its private key.
+    pub key_secret_id: String,
 }
 
 /// A certificate for the names in it, with the key that matches it. PEM.
@@ -50,7 +62,11 @@ impl Certificate {
         Ok(Some(certificate))
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Whether the two belong together.
+    ///
+    /// # Errors
+    /// Why they do not.
+    pub fn check(&self) -> Result<(), String> {
         let chain = CertificateDer::pem_slice_iter(&self.chain).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(|error| format!("the chain is not PEM ({error})"))?;
         if chain.is_empty() {

@@ -20,7 +20,7 @@ use tokio::{
     time::{self, MissedTickBehavior},
 };
 
-use super::{Certificate, Config, Files};
+use super::{Certificate, Config, Files, InStore};
 
 /// How often the files are looked at. SIGHUP has them looked at, and read, at once.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -34,6 +34,8 @@ pub struct Live {
     pub files: Vec<Files>,
     /// The certificates; none in the data plane.
     pub certificates: Vec<Certificate>,
+    /// Those that providers keep.
+    pub in_store: Vec<InStore>,
 }
 
 /// Where the configuration came from, to read it again: the same flags and variables still go before the file.

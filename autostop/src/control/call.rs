@@ -7,12 +7,12 @@ use tokio::time;
 use crate::{
     machine::{Outcome, Status, Verb},
     provider::{self, Fault, Stop, Target, batch::Caller},
-    rule::Rule,
+    rule::{IdleAction, Rule},
 };
 
 /// What a provider is told of a rule's target.
 pub fn target(rule: &Rule) -> Target {
-    let mut params = provider::Params::new();
+    let mut params = rule.params.clone();
     let mut tell = |name: &str, value: serde_json::Value| {
         if !matches!(&value, serde_json::Value::Null) && value != "" {
             params.insert(name.to_owned(), value);
@@ -34,20 +34,39 @@ pub fn target(rule: &Rule) -> Target {
     ] {
         tell(name, told.unwrap_or_default());
     }
-    let ids = rule.resource_ids().map(str::to_owned).collect();
+    let mut ids: Vec<_> = rule.resource_ids().map(str::to_owned).collect();
+    if ids.is_empty() {
+        // One name that stands for all that have these tags.
+        let tags: Vec<_> = rule.filter.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        ids.push(format!("tags:{}", tags.join(",")));
+    }
     let kind = serde_json::to_value(rule.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned));
     Target { kind: kind.unwrap_or_default(), ids, params }
 }
 
+/// How a rule's target is put to sleep.
+pub fn how(rule: &Rule) -> Stop {
+    match rule.idle_action {
+        IdleAction::Shutdown => Stop::Shutdown,
+        IdleAction::Hibernate => Stop::Hibernate,
+    }
+}
+
 /// Makes the call; it is dead after `within`.
-pub async fn call(caller: Option<Caller>, target: Arc<Target>, verb: Verb, within: Duration) -> Outcome {
+pub async fn call(
+    caller: Option<Caller>,
+    target: Arc<Target>,
+    verb: Verb,
+    how: Stop,
+    within: Duration,
+) -> Outcome {
     let Some(caller) = caller else {
         return Outcome::Failed("its provider is not configured any more".to_owned());
     };
     let called = async {
         match verb {
             Verb::Start => ordered(caller.start(&target).await),
-            Verb::Stop => ordered(caller.stop(&target, Stop::Shutdown).await),
+            Verb::Stop => ordered(caller.stop(&target, how).await),
             Verb::Status => match caller.describe(&target).await {
                 Ok(seen) => sighted(&seen),
                 Err(error) => failed(&error),
@@ -92,7 +111,42 @@ fn sighted(seen: &provider::Sightings) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::Seen;
+    use crate::{
+        provider::Seen,
+        rule::{Surroundings, check, parse},
+    };
+
+    fn rule(text: &str) -> Rule {
+        let around = Surroundings { providers: vec!["lab".to_owned()], tcp_ports: 56000..=56999 };
+        let file = parse("a", &format!("name = \"a\"\nprovider = \"lab\"\n{text}")).unwrap();
+        check(&[("a".to_owned(), file)], &around).unwrap().iter().next().unwrap().clone()
+    }
+
+    #[test]
+    fn all_that_a_rule_says_of_its_target_gets_to_the_provider() {
+        let text = "kind = \"database\"\nidle_action = \"hibernate\"\ndatabase = { id = \"db\", region = \"eu-west-1\" }\n\
+                    [params]\nnetwork = \"lan\"\nport = 80\ndeep = { list = [1.5, true] }\n";
+        let rule = rule(text);
+        let told = serde_json::to_value(target(&rule)).unwrap();
+        let expected = serde_json::json!({
+            "kind": "database", "ids": ["db"],
+            "params": {
+                "database": { "id": "db", "region": "eu-west-1" },
+                "network": "lan", "port": 80, "deep": { "list": [1.5, true] },
+            },
+        });
+        assert_eq!(told, expected);
+        assert_eq!(how(&rule), Stop::Hibernate);
+    }
+
+    #[test]
+    fn tags_stand_for_what_has_them() {
+        let rule = rule("filter = { tags = { team = \"core\", env = \"dev\" }, regions = [\"eu-west-1\"] }");
+        let told = target(&rule);
+        assert_eq!(told.ids, ["tags:env=dev,team=core"]);
+        assert_eq!(told.params["tags"], serde_json::json!({ "env": "dev", "team": "core" }));
+        assert_eq!(how(&rule), Stop::Shutdown);
+    }
 
     #[test]
     fn a_provider_that_cannot_tell_is_no_sighting() {

@@ -1,16 +1,24 @@
-//! The folder of rule files: read whole, checked whole, and read again when something in it changes.
+//! Folders of rule files: read whole, looked at for changes, and written to.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Write as _},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
-use crate::rule::{Problem, Rules, Surroundings, check, parse};
+use crate::rule::{Home, Problem, RuleFile, RuleId, Written, parse, written};
 
 /// What a folder was like when it was looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stamp(Vec<(PathBuf, u64, Option<SystemTime>)>);
+
+impl Stamp {
+    /// Whether there is no file of rules.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 /// How the files of a folder are now, without reading them. A folder that is not there is empty.
 ///
@@ -25,18 +33,17 @@ pub fn stamp(folder: &Path) -> io::Result<Stamp> {
     Ok(Stamp(files))
 }
 
-/// Reads and checks all rules of a folder.
-///
-/// # Errors
-/// Every problem of every file.
-pub fn read(folder: &Path, around: &Surroundings) -> Result<Rules, Vec<Problem>> {
+/// Reads all rules of a folder, with every problem of the shape of the files that are none.
+pub fn read(folder: &Path, home: Home) -> (Vec<Written>, Vec<Problem>) {
     let trouble = |file: &Path, message: String| Problem {
         file: file.display().to_string(),
         key: String::new(),
         message,
     };
-    let paths =
-        files_of(folder).map_err(|error| vec![trouble(folder, format!("cannot be listed: {error}"))])?;
+    let paths = match files_of(folder) {
+        Ok(paths) => paths,
+        Err(error) => return (Vec::new(), vec![trouble(folder, format!("cannot be listed: {error}"))]),
+    };
     let mut files = Vec::new();
     let mut problems = Vec::new();
     for path in paths {
@@ -44,18 +51,52 @@ pub fn read(folder: &Path, around: &Surroundings) -> Result<Rules, Vec<Problem>>
         match fs::read_to_string(&path) {
             Err(error) => problems.push(trouble(&path, format!("cannot be read: {error}"))),
             Ok(text) => match parse(&name, &text) {
-                Ok(file) => files.push((name, file)),
+                Ok(rule) => files.push(Written { home, file: name, rule }),
                 Err(problem) => problems.push(problem),
             },
         }
     }
-    match check(&files, around) {
-        Ok(rules) if problems.is_empty() => Ok(rules),
-        Ok(_) => Err(problems),
-        Err(more) => {
-            problems.extend(more);
-            Err(problems)
-        }
+    (files, problems)
+}
+
+/// The file of a rule that is kept in this folder.
+pub fn file(folder: &Path, id: &RuleId) -> PathBuf {
+    folder.join(format!("{id}.toml"))
+}
+
+/// Keeps a rule: after this it is on disk, whole, in place of the one before it.
+///
+/// # Errors
+/// When it cannot be written; the one before it is there still.
+pub fn keep(folder: &Path, id: &RuleId, rule: &RuleFile) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    replace(&file(folder, id), written(rule).as_bytes())
+}
+
+/// Writes a file: after this it is on disk, whole, in place of the one before it.
+///
+/// # Errors
+/// When it cannot be written; the one before it is there still.
+pub fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = file.with_extension("new");
+    let mut written_to = File::create(&draft)?;
+    written_to.write_all(bytes)?;
+    written_to.sync_all()?;
+    fs::rename(&draft, file)?;
+    match file.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Takes a rule away for good. One that is not there is away already.
+///
+/// # Errors
+/// When it is still there.
+pub fn remove(folder: &Path, id: &RuleId) -> io::Result<()> {
+    match fs::remove_file(file(folder, id)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => File::open(folder)?.sync_all(),
     }
 }
 
@@ -77,22 +118,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_problem_of_every_file_is_told_at_once() {
+    fn what_is_no_rule_is_told_and_what_is_no_file_of_rules_is_passed_over() {
         let folder = tempfile::tempdir().unwrap();
-        let around = Surroundings { providers: vec!["lab".to_owned()], tcp_ports: 56000..=56999 };
-        assert!(read(&folder.path().join("none"), &around).unwrap().iter().next().is_none());
-        let good = "name = \"a\"\nprovider = \"lab\"\nfilter.vm_ids = [\"a\"]\n";
-        fs::write(folder.path().join("a.toml"), good).unwrap();
+        let read = |name: &str| read(&folder.path().join(name), Home::ByHand);
+        assert_eq!(read("none"), (Vec::new(), Vec::new()));
+        fs::write(folder.path().join("a.toml"), "name = \"a\"\n").unwrap();
         fs::write(folder.path().join("a.toml~"), "what?").unwrap();
         let before = stamp(folder.path()).unwrap();
-        assert_eq!(read(folder.path(), &around).unwrap().iter().count(), 1);
+        assert_eq!(read("").0.len(), 1);
         fs::write(folder.path().join("b.toml"), "name = ").unwrap();
-        fs::write(folder.path().join("c.toml"), "name = \"c\"\nprovider = \"lap\"\n").unwrap();
+        fs::write(folder.path().join("c.toml"), "wakerz = 1").unwrap();
         assert_ne!(stamp(folder.path()).unwrap(), before);
-        let told = read(folder.path(), &around).unwrap_err();
-        let told: Vec<_> = told.iter().map(ToString::to_string).collect();
-        assert!(told.iter().any(|line| line.contains("b.toml")), "{told:?}");
-        assert!(told.iter().any(|line| line.contains("c.toml: provider")), "{told:?}");
-        assert!(told.iter().any(|line| line.contains("c.toml: filter.vm_ids")), "{told:?}");
+        let told: Vec<_> = read("").1.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].contains("b.toml") && told[1].contains("c.toml: wakerz"), "{told:?}");
+    }
+
+    #[test]
+    fn a_rule_that_is_kept_is_there_until_it_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let given = folder.path().join("given");
+        let (id, mut rule) = (RuleId::of("Build Box"), RuleFile::default());
+        rule.name = "Build Box".to_owned();
+        for mins in [5, 10] {
+            rule.idle_time_mins = Some(mins);
+            keep(&given, &id, &rule).unwrap();
+            let (found, _) = read(&given, Home::Given);
+            assert_eq!(found.len(), 1);
+            assert_eq!(found[0].rule, rule);
+        }
+        for _ in 0..2 {
+            remove(&given, &id).unwrap();
+            assert_eq!(read(&given, Home::Given), (Vec::new(), Vec::new()));
+        }
     }
 }

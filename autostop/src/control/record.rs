@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -80,6 +81,20 @@ impl Kept {
         }
     }
 
+    /// What of these changes is later than all that is known of its rule. Who repeats itself adds nothing.
+    pub fn news(&self, changes: Vec<(RuleId, Change)>) -> Vec<Record> {
+        let mut last: BTreeMap<RuleId, Timestamp> = BTreeMap::new();
+        let mut news = Vec::new();
+        for (rule, change) in changes {
+            let known = self.rules.get(&rule).and_then(|past| past.changes.last()).map(|change| change.at);
+            if last.get(&rule).copied().or(known).is_none_or(|last| last < change.at) {
+                last.insert(rule.clone(), change.at);
+                news.push(Record::Change { rule, change });
+            }
+        }
+        news
+    }
+
     /// The fewest records that add up to the same.
     pub fn records(&self) -> Vec<Record> {
         let changes = self.rules.iter().flat_map(|(rule, past)| {
@@ -109,11 +124,29 @@ mod tests {
     use crate::machine::Why;
 
     #[test]
+    fn changes_that_are_told_again_add_nothing() {
+        let change = |rule: &str, second| {
+            let at = Timestamp::from_second(second).unwrap();
+            let change = Change { at, from: State::Down, to: State::Active, why: Why::Hand, dry_run: false };
+            (RuleId::of(rule), change)
+        };
+        let mut kept = Kept::default();
+        let mut tell = |told: &[(&str, i64)], expected: usize| {
+            let news = kept.news(told.iter().map(|(rule, second)| change(rule, *second)).collect());
+            assert_eq!(news.len(), expected, "{told:?}");
+            news.into_iter().for_each(|record| kept.add(record));
+        };
+        tell(&[("a", 1), ("a", 2), ("b", 1)], 3);
+        tell(&[("a", 1), ("a", 2), ("b", 1)], 0);
+        tell(&[("a", 2), ("a", 3), ("a", 3), ("a", 4), ("b", 0)], 2);
+    }
+
+    #[test]
     fn a_snapshot_adds_up_to_what_the_records_did() {
         let rule = RuleId::of("build-box");
         let change = |from, to| Record::Change {
             rule: rule.clone(),
-            change: Change { at: jiff::Timestamp::UNIX_EPOCH, from, to, why: Why::Idle, dry_run: false },
+            change: Change { at: Timestamp::UNIX_EPOCH, from, to, why: Why::Idle, dry_run: false },
         };
         let kept: Kept = [
             Record::Plane("a".to_owned()),

@@ -28,7 +28,7 @@ use crate::{
     config::Ports,
     idle::Moment,
     journal::Journal,
-    machine::{CallId, Event, Now, Order, Outcome, Refusal},
+    machine::{CallId, Change, Event, Now, Order, Outcome, Refusal},
     provider::batch::Caller,
     rule::{RuleId, Rules},
     wire::{self, attach_request},
@@ -59,6 +59,8 @@ pub enum Input {
     Ready(RuleId, u64),
     /// Somebody asked by hand.
     Asked(RuleId, Event, oneshot::Sender<Result<(), Refusal>>),
+    /// Another proxy changed the states of its targets; answered once that is kept.
+    Reported(Vec<(RuleId, Change)>, oneshot::Sender<bool>),
     /// A plane is gone for good.
     Forget(Arc<str>, oneshot::Sender<bool>),
     /// These rules are in force from now on.
@@ -254,6 +256,11 @@ impl Run {
                 // Whoever asked may have gone.
                 reply.send(refused.map_or(Ok(()), Err)).ok();
                 deeds
+            }
+            Input::Reported(changes, reply) => {
+                let records = self.kept.news(changes);
+                reply.send(records.is_empty() || self.keep(records).await).ok();
+                Vec::new()
             }
             Input::Forget(plane, reply) => {
                 let is_away = self.kept.planes.contains(&plane) && !self.links.contains_key(&plane);

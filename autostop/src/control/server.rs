@@ -1,6 +1,6 @@
 //! Opens the journal, takes up the rules, binds everything, says so, serves until the stop.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::ArgMatches;
@@ -12,36 +12,33 @@ use common::{
     listen, notify,
 };
 use futures::TryFutureExt as _;
-use tokio::{net::TcpListener, sync::watch, time};
+use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
 use super::{
-    Control, Input,
-    folder::{self, Stamp},
+    book::Book,
+    folder,
     link::Links,
     mind::Mind,
     record::{Kept, Record},
     run::{self, Parts},
+    shared::Shared,
+    vault::Vault,
 };
 use crate::{
-    config::{self, Config, Live, Source},
+    config::{self, Config, Source},
     journal::{self, Journal},
     machine::Pace,
     provider::batch::Caller,
-    rule::{Rules, Surroundings},
-    wire::{self, link_service_server::LinkServiceServer},
+    rule::Problem,
+    wire::link_service_server::LinkServiceServer,
 };
-
-/// How often the folder of rules is looked at.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// A checked configuration, with rules that were checked against it.
 pub struct Start {
     config: Config,
-    /// What the folder of rules was like before it was read.
-    stamp: Stamp,
-    rules: Rules,
+    book: Book,
 }
 
 impl Configured for Start {
@@ -57,15 +54,11 @@ impl Start {
     /// With every problem of the settings at once, or else of the rules.
     pub fn resolve(settings: Settings) -> Result<Self, Error> {
         let config = Config::control_plane(settings)?;
-        let stamp = folder::stamp(&config.rules_dir).unwrap_or_default();
-        let rules = folder::read(&config.rules_dir, &around(&config))
-            .map_err(|problems| Error::Problems(problems.iter().map(ToString::to_string).collect()))?;
-        Ok(Self { config, stamp, rules })
+        let told =
+            |problems: Vec<Problem>| Error::Problems(problems.iter().map(ToString::to_string).collect());
+        let book = Book::open(&config).map_err(told)?;
+        Ok(Self { config, book })
     }
-}
-
-fn around(config: &Config) -> Surroundings {
-    Surroundings { providers: config.providers.keys().cloned().collect(), tcp_ports: config.tcp_ports.iter() }
 }
 
 /// Runs the control plane until the drain is over.
@@ -73,24 +66,26 @@ fn around(config: &Config) -> Surroundings {
 /// # Errors
 /// When a port cannot be listened on, or the journal cannot be opened.
 pub async fn serve(matches: ArgMatches, start: Start, drain: Drain) -> anyhow::Result<()> {
-    let Start { config, stamp, rules } = start;
+    let Start { config, book } = start;
+    let book = Arc::new(book);
     tracing::info!(version = VERSION, buildTime = build_time(), "START lw_proxy");
-    if let Some(url) = &config.api_url {
-        tracing::warn!(%url, "apiURL is not available yet; this proxy is its own control plane, with the rules in rulesDir");
-    }
     let planes = listen::bind(config.usage_tracking).context("usageTrackingPort changes where")?;
     let status = listen::bind(config.proxy_listen).context("proxyPort changes where")?;
     let (journal, kept) = open(&config.state_dir)?;
 
-    let callers =
-        config.providers.iter().map(|(name, options)| (name.clone(), Caller::new(name, options, &drain)));
+    let callers: BTreeMap<_, _> = config
+        .providers
+        .iter()
+        .map(|(name, options)| (name.clone(), Caller::new(name, options, &drain)))
+        .collect();
+    let vault = Vault::open(&config.state_dir, callers.clone());
     let mind = Mind::new(kept.planes.clone(), Pace::default());
     let parts = Parts {
         journal,
         kept,
-        rules,
-        callers: callers.collect(),
-        certificates: certificates(&config.live),
+        rules: book.shelf().rules().clone(),
+        callers,
+        certificates: vault.certificates(&config.live),
         account_id: config.account_id.clone(),
         tcp_ports: config.tcp_ports,
         drain: drain.clone(),
@@ -98,10 +93,20 @@ pub async fn serve(matches: ArgMatches, start: Start, drain: Drain) -> anyhow::R
     let (control, run) = run::prepare(parts, mind);
     let source = Source::new(&crate::LW_PROXY, &matches, Config::control_plane);
     let live = config::watch(source, config.live.clone(), &drain)?;
-    drain.spawn(follow_certificates(control.clone(), live.clone(), drain.clone()));
-    drain.spawn(follow_rules(control.clone(), config.clone(), stamp, drain.clone()));
+    if config.api_url.is_some() && folder::stamp(&config.rules_dir).is_ok_and(|stamp| !stamp.is_empty()) {
+        let folder = config.rules_dir.display().to_string();
+        tracing::warn!(folder, "rules in rulesDir are passed over: they come from apiURL");
+    }
+    if let Some(shared) = Shared::of(&config, Arc::clone(&book), control.clone(), live.clone()) {
+        drain.spawn(shared.follow(drain.clone()));
+    }
+    let (told, rules, until) = (control.clone(), Arc::clone(&book), drain.clone());
+    let following = vault.follow(told, rules, live.clone(), until)?;
+    drain.spawn(following);
+    let (follower, told, until) = (Arc::clone(&book), control.clone(), drain.clone());
+    drain.spawn(async move { follower.follow(&told, &until).await });
 
-    let router = crate::web::router(control.clone(), &config, live)
+    let router = crate::web::router(control.clone(), book, &config, live)
         .merge(admin::health(Readiness::default(), drain.clone()));
     tracing::info!(addr = %status.local_addr()?, "Starting status listener");
     let until = drain.clone();
@@ -151,59 +156,4 @@ fn open(state_dir: &Path) -> anyhow::Result<(Journal<Record>, Kept)> {
         );
     }
     Ok((journal, recovered.records.into_iter().collect()))
-}
-
-fn certificates(live: &Live) -> Vec<wire::Certificate> {
-    let told = live.certificates.iter();
-    told.map(|told| wire::Certificate { chain: told.chain.clone(), key: told.key.clone() }).collect()
-}
-
-async fn follow_certificates(control: Control, mut live: watch::Receiver<Arc<Live>>, drain: Drain) {
-    let mut before = certificates(&live.borrow_and_update());
-    loop {
-        tokio::select! {
-            () = drain.started() => return,
-            changed = live.changed() => if changed.is_err() { return },
-        }
-        let now = certificates(&live.borrow_and_update());
-        if now != before && control.tell(Input::Certificates(now.clone())).await.is_err() {
-            return;
-        }
-        before = now;
-    }
-}
-
-/// Bad rules leave the old ones in force, and are told once.
-async fn follow_rules(control: Control, config: Config, mut taken: Stamp, drain: Drain) {
-    let around = around(&config);
-    let mut tick = time::interval(LOOK);
-    let mut seen = taken.clone();
-    loop {
-        tokio::select! {
-            () = drain.started() => return,
-            _ = tick.tick() => {}
-        }
-        let Ok(now) = folder::stamp(&config.rules_dir) else { continue };
-        // Who still writes them is not done.
-        let settled = seen == now;
-        seen = now;
-        if !settled || taken == seen {
-            continue;
-        }
-        taken = seen.clone();
-        match folder::read(&config.rules_dir, &around) {
-            Ok(rules) => {
-                if control.tell(Input::Rules(Box::new(rules))).await.is_err() {
-                    return;
-                }
-            }
-            Err(problems) => {
-                let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
-                tracing::warn!(
-                    problems = problems.join("; "),
-                    "rules cannot be used, the old ones stay in force"
-                );
-            }
-        }
-    }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::{
-    past::{Past, history, past},
+    past::{Past, history, past, past_of},
     plane::{PlaneView, planes},
 };
 use super::{Asked, run::name};

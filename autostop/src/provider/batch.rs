@@ -19,7 +19,7 @@ use self::{
     tally::Tally,
 };
 use super::{
-    Error, Fault, Provider, Sightings, Stop, Target,
+    Error, Fault, Provider, Secrets, Sightings, Stop, Target,
     bucket::Bucket,
     options::{Calls, Options},
 };
@@ -114,6 +114,15 @@ impl Caller {
     /// Whatever the provider says.
     pub async fn describe(&self, target: &Target) -> Result<Sightings, Error> {
         gather::ask(&self.shared, Question::Describe, target).await
+    }
+
+    /// What these secrets of the provider's store say; an answer is there for every one of them.
+    ///
+    /// # Errors
+    /// Whatever the provider says of all of them together.
+    pub async fn secrets(&self, ids: &[String]) -> Result<Secrets, Error> {
+        let (shared, deadline) = (&self.shared, self.shared.deadline());
+        shared.call("secret", deadline, || shared.provider.secrets(ids, deadline)).await
     }
 
     async fn order(&self, order: Order, target: &Target) -> Result<(), Error> {

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use self::session::{End, Session};
-use super::{Error, Fault, Provider, Sightings, Stop, Target, options};
+use super::{Error, Fault, Provider, Secrets, Sightings, Stop, Target, options};
 
 /// The wait before the child is started again, at first and at most.
 const RESTART_WAITS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
@@ -34,6 +34,14 @@ enum Op {
     Stop(Stop),
     Status,
     Describe,
+    Secret,
+}
+
+/// What the child answered: how things are, or what secrets say.
+#[derive(Debug, Default)]
+struct Reply {
+    seen: Sightings,
+    secrets: Secrets,
 }
 
 /// One call on its way to the child.
@@ -41,7 +49,7 @@ struct Call {
     op: Op,
     target: Target,
     deadline: Instant,
-    answer: oneshot::Sender<Result<Sightings, Error>>,
+    answer: oneshot::Sender<Result<Reply, Error>>,
 }
 
 /// The provider. The child is started by the first call.
@@ -74,7 +82,7 @@ impl Plugin {
         Self { keeper: Arc::new(keeper), calls: OnceLock::new() }
     }
 
-    async fn call(&self, op: Op, target: &Target, deadline: Instant) -> Result<Sightings, Error> {
+    async fn call(&self, op: Op, target: &Target, deadline: Instant) -> Result<Reply, Error> {
         let calls = self.calls.get_or_init(|| {
             let (calls, waiting) = mpsc::channel(MOST_WAITING);
             self.keeper.drain.spawn(Arc::clone(&self.keeper).keep(waiting));
@@ -100,11 +108,18 @@ impl Provider for Plugin {
     }
 
     async fn status(&self, target: &Target, deadline: Instant) -> Result<Sightings, Error> {
-        self.call(Op::Status, target, deadline).await
+        self.call(Op::Status, target, deadline).await.map(|reply| reply.seen)
     }
 
     async fn describe(&self, target: &Target, deadline: Instant) -> Result<Sightings, Error> {
-        self.call(Op::Describe, target, deadline).await
+        self.call(Op::Describe, target, deadline).await.map(|reply| reply.seen)
+    }
+
+    async fn secrets(&self, ids: &[String], deadline: Instant) -> Result<Secrets, Error> {
+        let target = Target { kind: "secret".to_owned(), ids: ids.to_vec(), ..Target::default() };
+        let mut told = self.call(Op::Secret, &target, deadline).await?.secrets;
+        let missing = || Err(Fault::Unsupported.said("the plug-in did not tell it"));
+        Ok(ids.iter().map(|id| (id.clone(), told.remove(id).unwrap_or_else(missing))).collect())
     }
 
     fn dropped_lines(&self) -> u64 {
@@ -156,6 +171,22 @@ impl Keeper {
                     None => return false,
                 },
             }
+        }
+    }
+}
+
+/// See [`crate::attack::plugin`].
+pub(crate) fn attack(line: &str) {
+    for op in [Op::Start, Op::Status, Op::Secret] {
+        let Some(answer) = wire::answer(line) else { return };
+        let Ok(reply) = answer.outcome(op) else { continue };
+        for seen in reply.seen.values() {
+            assert!(seen.addresses.iter().all(|address| address.is_ascii()), "an address that is none");
+            let reason = seen.reason.as_deref().unwrap_or_default();
+            assert!(reason.chars().count() < 400 && !reason.contains('\n'), "a reason that is no line");
+        }
+        for secret in reply.secrets.values().flatten().map(common::config::Secret::expose) {
+            assert!(secret.len() < 20 || !format!("{reply:?}").contains(secret), "a secret is printed");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{
     Dependency, Hold, Problem, Rule, RuleFile, RuleId, Rules, Surroundings,
     file::{Kind, Span},
-    network, windows,
+    network, params, windows,
 };
 use crate::depends::Graph;
 
@@ -108,6 +108,17 @@ fn meant<'a>(unknown: &str, known: impl Iterator<Item = &'a RuleId>) -> String {
         .map_or_else(String::new, |(_, known)| format!("; did you mean `{known}`?"))
 }
 
+fn certificates(desk: &mut Desk<'_>, file: &RuleFile) -> Vec<(String, String)> {
+    for (at, told) in file.certificates.iter().enumerate() {
+        for (name, id) in [("cert_secret_id", &told.cert_secret_id), ("key_secret_id", &told.key_secret_id)] {
+            if id.is_empty() {
+                desk.problem(&format!("certificates[{at}].{name}"), "is missing");
+            }
+        }
+    }
+    file.certificates.iter().map(|told| (told.cert_secret_id.clone(), told.key_secret_id.clone())).collect()
+}
+
 fn one(desk: &mut Desk<'_>, file: &RuleFile, around: &Surroundings) -> Rule {
     if file.name.trim().is_empty() {
         desk.problem("name", "is missing; every rule needs one of its own");
@@ -151,12 +162,15 @@ fn one(desk: &mut Desk<'_>, file: &RuleFile, around: &Surroundings) -> Rule {
         scale_group: file.scale_group.clone(),
         container: file.container.clone(),
         database: file.database.clone(),
+        params: params::params(desk, &file.params),
+        idle_action: file.idle_action,
         idle_time,
         min_online: desk.span("min_online", file.min_online.as_ref(), MIN_ONLINE),
         start_timeout,
         stop_timeout,
         wake_grace: desk.span("wake_grace", file.wake_grace.as_ref(), WAKE_GRACE),
         domains: network::domains(desk, file),
+        certificates: certificates(desk, file),
         http: network::routes(desk, &file.http.routing),
         health: file.http.health.as_ref().map(|health| network::health(desk, health, &file.http.routing)),
         tcp: network::tcp(desk, &file.tcp, &around.tcp_ports),
@@ -193,6 +207,9 @@ fn one(desk: &mut Desk<'_>, file: &RuleFile, around: &Surroundings) -> Rule {
             Kind::Instance | Kind::Clusters | Kind::K8s => "filter.vm_ids",
         };
         desk.problem(key, "is missing; the rule does not say what it minds");
+    }
+    if !rule.filter.tags.is_empty() && rule.resource_ids().any(|id| !id.is_empty()) {
+        desk.problem("filter.tags", "and ids are given; keep one of them");
     }
     rule
 }

@@ -33,6 +33,7 @@ tables! {
     RuleFile {
         name: String,
         kind: Kind,
+        proxy_id: String,
         #[serde(alias = "cloud_connector_id")]
         provider: String,
         idle_time_mins: Option<u64>,
@@ -42,6 +43,7 @@ tables! {
         stop_timeout: Option<Span>,
         wake_grace: Option<Span>,
         custom_domains: Vec<String>,
+        idle_action: IdleAction,
         hide_progress_page: bool,
         dry_run: bool,
         on_external_change: OnExternalChange,
@@ -53,6 +55,8 @@ tables! {
         scale_group: Option<ScaleGroup>,
         container: Option<Container>,
         database: Option<Database>,
+        params: toml::Table,
+        certificates: Vec<InStore>,
         http: Http,
         tcp: Tcp,
         hold: Hold,
@@ -128,6 +132,11 @@ tables! {
         protocol: Option<Preset>,
         proxy_protocol_in: bool,
     }
+    /// `[[certificates]]`: secrets of the provider's store.
+    InStore {
+        cert_secret_id: String,
+        key_secret_id: String,
+    }
     /// `[hold]`.
     Hold {
         max_time: Option<Span>,
@@ -182,6 +191,8 @@ macro_rules! words {
 words! {
     /// What kind of thing is started and stopped.
     Kind { Instance, Containers, Database, ScaleGroup, Clusters, K8s }
+    /// How it is put to sleep.
+    IdleAction { Shutdown, Hibernate }
     /// What an HTTP route speaks.
     HttpProtocol { Http, Https }
     /// What an HTTP route does.
@@ -202,24 +213,56 @@ pub fn parse(file: &str, text: &str) -> Result<RuleFile, Problem> {
     toml::from_str(text).map_err(|error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
-        let mut message = error.message().trim().to_owned();
-        let mut quoted = message.split('`').skip(1).step_by(2).map(str::to_owned);
-        let mut key = String::new();
-        if message.starts_with("unknown field")
-            && let Some(unknown) = quoted.next()
-        {
-            let meant = quoted
-                .map(|known| (strsim::damerau_levenshtein(&unknown, &known), known))
-                .min()
-                .filter(|(distance, _)| *distance * 3 <= unknown.len() + 2);
-            message = match meant {
-                Some((_, known)) => format!("there is no such key; did you mean `{known}`?"),
-                None => {
-                    format!("there is no such key,{}", message.split_once(',').map_or("", |(_, rest)| rest))
-                }
-            };
-            key = unknown;
-        }
+        let (key, message) = meant(error.message().trim());
         Problem { file: file.to_owned(), key, message: format!("{message} (line {line})") }
     })
+}
+
+/// Understands one rule that came as JSON. What is null counts as left out.
+///
+/// # Errors
+/// As [`parse`].
+pub fn from_json(file: &str, told: serde_json::Value) -> Result<RuleFile, Problem> {
+    serde_json::from_value(told_things(told)).map_err(|error| {
+        let (key, message) = meant(&error.to_string());
+        Problem { file: file.to_owned(), key, message }
+    })
+}
+
+fn told_things(told: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match told {
+        Value::Object(table) => {
+            let told = table.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(told.map(|(key, value)| (key, told_things(value))).collect())
+        }
+        Value::Array(all) => Value::Array(all.into_iter().map(told_things).collect()),
+        other => other,
+    }
+}
+
+/// The key that does not exist, if that is what the error says, and what to say of it.
+fn meant(error: &str) -> (String, String) {
+    let mut quoted = error.split('`').skip(1).step_by(2);
+    let Some(unknown) = quoted.next().filter(|_| error.starts_with("unknown field")) else {
+        return (String::new(), error.to_owned());
+    };
+    let meant = quoted
+        .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
+        .min()
+        .filter(|(distance, _)| *distance * 3 <= unknown.len() + 2);
+    let message = match meant {
+        Some((_, known)) => format!("there is no such key; did you mean `{known}`?"),
+        None => format!("there is no such key,{}", error.split_once(',').map_or("", |(_, rest)| rest)),
+    };
+    (unknown.to_owned(), message)
+}
+
+/// As a file of TOML has it, without what is as it would be anyway.
+pub fn written(rule: &RuleFile) -> String {
+    let table = |rule: &RuleFile| toml::Table::try_from(rule).unwrap_or_default();
+    let usual = table(&RuleFile::default());
+    let own: toml::Table =
+        table(rule).into_iter().filter(|(key, value)| usual.get(key) != Some(value)).collect();
+    own.to_string()
 }

@@ -139,6 +139,12 @@ fn each_value_is_checked() {
         ("[[tcp.forward_rule]]", "tcp.forward_rule[0].port: is missing"),
         ("[tcp.ssh]\nconnect_on=80", "tcp.ssh.connect_on: 80 is not in tcpPorts, 56000-56999"),
         ("[tcp.ssh]\n[[tcp.forward_rule]]\nport=22", "tcp.forward_rule[0].port: 22 is forwarded twice"),
+        ("params.tags={}", "params.tags: has a place of its own in the rule"),
+        ("params.x=2026-01-31", "params.x: has a date or a number without end in it"),
+        ("params.x=[{y=inf}]", "params.x: has a date or a number without end in it"),
+        ("idle_action='dream'", "unknown variant `dream`, expected `shutdown` or `hibernate`"),
+        ("filter.tags={a='b'}", "filter.tags: and ids are given; keep one of them"),
+        ("[[certificates]]\ncert_secret_id='a'", "certificates[0].key_secret_id: is missing"),
         ("[[exclusions]]", "exclusions[0]: is empty"),
         ("[[inclusions]]\nclient='home'", "inclusions[0].client: `home` is no CIDR block"),
         ("[[schedule]]\ntime_zone='Mars'", "schedule[0].time_zone: `Mars` is no time zone"),
@@ -185,6 +191,20 @@ fn rules_must_not_clash() {
 }
 
 #[test]
+fn a_rule_of_json_is_refused_as_one_of_toml_is() {
+    let check = |told: serde_json::Value, key: &str, expected: &str| {
+        let problem = from_json("it", told).unwrap_err();
+        assert_eq!(problem.key, key);
+        assert!(problem.message.contains(expected), "{problem}");
+    };
+    check(serde_json::json!({ "idle_tiem": 1 }), "idle_tiem", "did you mean `idle_time`?");
+    check(serde_json::json!({ "params": { "a": 18_446_744_073_709_551_615_u64 } }), "", "too large");
+    check(serde_json::json!({ "wakers": 1 }), "", "expected a sequence");
+    let file = from_json("it", serde_json::json!({ "name": "a", "idle_time": null, "tcp": { "ssh": null } }));
+    assert_eq!(file.unwrap(), RuleFile { name: "a".to_owned(), ..RuleFile::default() });
+}
+
+#[test]
 fn ids_follow_from_names_for_good() {
     assert_eq!(RuleId::of("build-box-1").as_str(), "build-box-1");
     assert_eq!(RuleId::of("Build Box").as_str(), "build-box-0ce452e64ba32776");
@@ -211,8 +231,12 @@ fn a_rule_written_again_is_the_same() {
     let file = parse("a", BUILD_BOX).unwrap();
     let again = toml::to_string(&file).unwrap();
     assert_eq!(parse("b", &again).unwrap(), file);
-    let json = serde_json::to_string(&file).unwrap();
-    assert_eq!(serde_json::from_str::<RuleFile>(&json).unwrap(), file);
+    let json = serde_json::to_value(&file).unwrap();
+    assert_eq!(from_json("c", json).unwrap(), file);
+    let more = format!("{BUILD_BOX}\n[params]\ntext = \"a\"\n[params.deep]\nlist = [1.5, {{ b = true }}]\n");
+    let file = parse("d", &more).unwrap();
+    assert_eq!(parse("e", &written(&file)).unwrap(), file);
+    assert!(!written(&file).contains("wakers"), "{}", written(&file));
 }
 
 mod hostile {

@@ -43,7 +43,7 @@ impl Books {
         let now = control.look(|asked| asked.now.wall).await?;
         let period = Span::default().period(now).map_err(anyhow::Error::msg)?;
         let from = period.from;
-        let past = control.look(move |asked| view::past(asked, None, from)).await?;
+        let past = control.look(move |asked| view::past(asked, from)).await?;
         let accounts: Vec<_> = past.iter().map(view::Past::account).collect();
         let all = ledger::savings(&accounts, &period);
         let rules = past.iter().map(|past| (past.id.clone(), ledger::savings(&[past.account()], &period)));

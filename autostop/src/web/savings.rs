@@ -67,7 +67,7 @@ async fn answer(web: &Web, span: &Span) -> anyhow::Result<Response> {
         }
     };
     let from = period.from;
-    let past = web.control.look(move |asked| view::past(asked, None, from)).await?;
+    let past = web.control.look(move |asked| view::past(asked, from)).await?;
     let accounts: Vec<_> = past.iter().map(Past::account).collect();
     let all = ledger::savings(&accounts, &period);
     let parts = past.iter().map(|past| part(past, &ledger::savings(&[past.account()], &period)));

@@ -15,3 +15,4 @@ mod commands;
 mod pages;
 mod plane;
 mod scene;
+mod written;

@@ -102,7 +102,7 @@ fn what_is_wrong_stands_at_the_top() {
 #[test]
 fn a_journal_that_cannot_be_written_is_told() {
     // So much of a journal fits that it can be begun, and no more.
-    let scene = Scene::with_little_disk(&[rule("box", ""), rule("other-box", "")]);
+    let scene = Scene::with_little_disk(None, &[rule("box", ""), rule("other-box", "")]);
     let said = wait_for("the trouble to be told", || {
         scene.post("/dashboard/rules/box/warmup", "");
         let page = scene.get("/dashboard").text;

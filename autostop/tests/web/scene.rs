@@ -69,7 +69,7 @@ impl Scene {
     }
 
     /// As `start`, where no file can be longer than a block.
-    pub fn with_little_disk(rules: &[String]) -> Self {
+    pub fn with_little_disk(token: Option<&'static str>, rules: &[String]) -> Self {
         let little = |program: Command| {
             let mut shell = Command::new("sh");
             shell.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh"]);
@@ -77,7 +77,7 @@ impl Scene {
             shell.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
             shell
         };
-        Self::begin(None, rules, &[], little)
+        Self::begin(token, rules, &[], little)
     }
 
     /// As `start`, with records of a run before.
@@ -116,21 +116,18 @@ impl Scene {
             let (mut journal, _) = Journal::open(&folder.path().join("state/control")).unwrap();
             journal.append(past).unwrap();
         }
-        let mut process =
-            around(program(&folder.path().join("config.toml"))).stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let mut port = |message: &str| {
-            let line = lines.find(|line| line.contains(message)).expect("it says where it listens");
-            let told: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-            let addr = told["addr"].as_str().unwrap();
-            addr.rsplit(':').next().unwrap().parse::<u16>().unwrap()
-        };
-        let (status, planes) = (port("Starting status listener"), port("Starting usage tracking listener"));
-        // Nobody reads what follows, and it must not block on that.
-        std::thread::spawn(move || lines.for_each(drop));
-        let scene = Self { folder, process, port: status, planes_port: planes, token };
+        let (process, port, planes_port) = run(around(program(&folder.path().join("config.toml"))));
+        let scene = Self { folder, process, port, planes_port, token };
         wait_for("lw_proxy to answer", || (scene.get("/livez").status == 200).then_some(()));
         scene
+    }
+
+    /// Ends lw_proxy as a power switch would, and starts it again.
+    pub fn restart(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        (self.process, self.port, self.planes_port) = run(program(&self.config()));
+        wait_for("lw_proxy to answer", || (self.get("/livez").status == 200).then_some(()));
     }
 
     pub fn path(&self) -> &Path {
@@ -173,7 +170,8 @@ impl Scene {
         self.knowing("POST", path, form)
     }
 
-    fn knowing(&self, method: &str, path: &str, body: &str) -> Answer {
+    /// Asks as who knows the token, if there is one.
+    pub fn knowing(&self, method: &str, path: &str, body: &str) -> Answer {
         let bearer = self.token.map(|token| format!("Bearer {token}"));
         let headers: Vec<_> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
         self.ask(method, path, &headers, body)
@@ -194,6 +192,22 @@ impl Scene {
         command.env("PROXY_PORT", self.port.to_string()).args(arguments);
         command.output().unwrap()
     }
+}
+
+/// Starts it, and waits until it says where it listens.
+fn run(mut program: Command) -> (Child, u16, u16) {
+    let mut process = program.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut port = |message: &str| {
+        let line = lines.find(|line| line.contains(message)).expect("it says where it listens");
+        let told: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let addr = told["addr"].as_str().unwrap();
+        addr.rsplit(':').next().unwrap().parse::<u16>().unwrap()
+    };
+    let (status, planes) = (port("Starting status listener"), port("Starting usage tracking listener"));
+    // Nobody reads what follows, and it must not block on that.
+    std::thread::spawn(move || lines.for_each(drop));
+    (process, status, planes)
 }
 
 /// The binary with this configuration, and nothing of the environment.

@@ -61,12 +61,12 @@ impl Run {
     pub(super) fn call(&self, rule: &RuleId, id: CallId, verb: Verb, within: Duration) {
         let Some(told) = self.mind.rules().get(rule) else { return };
         let caller = self.callers.get(&told.provider).cloned();
-        let target = Arc::new(call::target(told));
+        let (target, how) = (Arc::new(call::target(told)), call::how(told));
         let (rule, inputs, drain) = (rule.clone(), self.inputs.clone(), self.drain.clone());
         tracing::debug!(rule = %rule, ?verb, "provider is called");
         self.drain.spawn(async move {
             let outcome = select! {
-                outcome = call::call(caller, target, verb, within) => outcome,
+                outcome = call::call(caller, target, verb, how, within) => outcome,
                 () = drain.started() => return,
             };
             if let Outcome::Failed(error) = &outcome {

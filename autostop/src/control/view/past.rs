@@ -24,9 +24,17 @@ impl Past {
     }
 }
 
-/// The past of every rule, or of one, from this instant on.
-pub fn past(asked: &Asked<'_>, only: Option<&RuleId>, from: Timestamp) -> Vec<Past> {
-    let rules = asked.mind.rules().iter().filter(|rule| only.is_none_or(|id| *id == rule.id));
+/// The past of every rule that is minded here from this instant on.
+pub fn past(asked: &Asked<'_>, from: Timestamp) -> Vec<Past> {
+    past_of(asked, asked.mind.rules().iter(), from)
+}
+
+/// The past of these rules.
+pub fn past_of<'a>(
+    asked: &Asked<'_>,
+    rules: impl Iterator<Item = &'a crate::rule::Rule>,
+    from: Timestamp,
+) -> Vec<Past> {
     let one = |rule: &crate::rule::Rule| {
         let kept = asked.kept.rules.get(&rule.id).map(|past| past.changes.as_slice()).unwrap_or_default();
         // A wall clock that was set back may have left later times before: everything after the first

@@ -7,7 +7,7 @@ use crate::provider::Error;
 /// How many calls of one kind ended in one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
-    /// start, stop, status or describe.
+    /// start, stop, status, describe or secret.
     pub op: &'static str,
     /// ok, or the name of the fault.
     pub outcome: &'static str,

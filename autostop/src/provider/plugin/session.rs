@@ -11,11 +11,11 @@ use tokio::{
 };
 
 use super::{
-    Call, Keeper, MOST_WAITING, Op,
+    Call, Keeper, MOST_WAITING, Op, Reply,
     lines::{Line, Lines},
     wire,
 };
-use crate::provider::{Error, Fault, Sightings, bucket::Bucket, process::Group, text};
+use crate::provider::{Error, Fault, bucket::Bucket, process::Group, text};
 
 /// How long it may take to answer the greeting.
 const GREETING: Duration = Duration::from_secs(10);
@@ -51,7 +51,7 @@ pub(super) struct Session<'a> {
 
 struct Asked {
     op: Op,
-    answer: oneshot::Sender<Result<Sightings, Error>>,
+    answer: oneshot::Sender<Result<Reply, Error>>,
 }
 
 impl<'a> Session<'a> {
@@ -192,7 +192,9 @@ impl<'a> Session<'a> {
             self.garbage += 1;
             self.keeper.dropped_lines.fetch_add(1, Ordering::Relaxed);
             if self.garbage == 1 {
-                let line = text::clean(&line);
+                // An answer that was cut may have a secret in its beginning.
+                let line =
+                    if line.contains("\"secrets\"") { "(secrets)".to_owned() } else { text::clean(&line) };
                 tracing::warn!(provider = self.keeper.name, line, "plug-in printed what is no answer");
             }
         }

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use common::config::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::Op;
-use crate::provider::{Error, Fault, Params, Seen, Sightings, Status, Stop, Target, text};
+use super::{Op, Reply};
+use crate::provider::{Error, Fault, Params, Seen, Status, Stop, Target, text};
 
 /// The version of the protocol.
 pub(super) const VERSION: u32 = 1;
@@ -51,6 +52,7 @@ pub(super) fn request(id: u64, op: Op, target: &Target, left: Duration) -> Resul
         Op::Stop(how) => ("stop", Some(how)),
         Op::Status => ("status", None),
         Op::Describe => ("describe", None),
+        Op::Secret => ("secret", None),
     };
     let deadline_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
     line(&Request { id, op, ids: &target.ids, deadline_ms, kind: &target.kind, how, params: &target.params })
@@ -70,6 +72,8 @@ pub(super) struct Answer {
     error: Option<Failure>,
     #[serde(default)]
     targets: BTreeMap<String, Told>,
+    #[serde(default)]
+    secrets: BTreeMap<String, Opened>,
     version: Option<u32>,
     most_ids: Option<usize>,
 }
@@ -89,6 +93,28 @@ struct Told {
     #[serde(default)]
     addresses: Vec<String>,
     error: Option<Failure>,
+}
+
+#[derive(Deserialize)]
+struct Opened {
+    text: Option<String>,
+    error: Option<Failure>,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opened(…)")
+    }
+}
+
+impl From<Opened> for Result<Secret, Error> {
+    fn from(opened: Opened) -> Self {
+        match (opened.text, opened.error) {
+            (_, Some(failure)) => Err(failure.into()),
+            (Some(text), None) => Ok(Secret::from(text.as_str())),
+            (None, None) => Err(Fault::Other.said("there is neither a text nor an error")),
+        }
+    }
 }
 
 impl From<Failure> for Error {
@@ -123,12 +149,14 @@ impl Answer {
     ///
     /// # Errors
     /// What the plug-in said.
-    pub(super) fn outcome(self, op: Op) -> Result<Sightings, Error> {
+    pub(super) fn outcome(self, op: Op) -> Result<Reply, Error> {
         if let Some(failure) = self.error {
             return Err(failure.into());
         }
         let is_order = matches!(op, Op::Start | Op::Stop(_));
-        let mut seen = Sightings::new();
+        let secrets = self.secrets.into_iter().map(|(id, opened)| (id, opened.into())).collect();
+        let mut reply = Reply { secrets, ..Reply::default() };
+        let seen = &mut reply.seen;
         for (id, told) in self.targets {
             match told.error.map(Error::from) {
                 Some(error) if is_order => return Err(error),
@@ -143,7 +171,7 @@ impl Answer {
                 }
             }
         }
-        Ok(seen)
+        Ok(reply)
     }
 }
 
@@ -162,8 +190,21 @@ fn sighting(status: Option<&str>, addresses: &[String]) -> Seen {
 mod tests {
     use super::*;
 
-    fn outcome(op: Op, line: &str) -> Result<Sightings, Error> {
-        answer(line).unwrap().outcome(op)
+    fn outcome(op: Op, line: &str) -> Result<crate::provider::Sightings, Error> {
+        answer(line).unwrap().outcome(op).map(|reply| reply.seen)
+    }
+
+    #[test]
+    fn a_secret_is_told_apart_from_why_there_is_none_and_is_never_printed() {
+        let told =
+            r#"{"id":1,"ok":true,"secrets":{"a":{"text":"the key"},"b":{"error":{"kind":"denied"}},"c":{}}}"#;
+        let told = answer(told).unwrap();
+        assert!(!format!("{told:?}").contains("the key"));
+        let reply = told.outcome(Op::Secret).unwrap();
+        assert!(!format!("{reply:?}").contains("the key"));
+        assert_eq!(reply.secrets["a"].as_ref().unwrap().expose(), "the key");
+        assert_eq!(reply.secrets["b"].as_ref().unwrap_err().fault, Fault::Denied);
+        assert_eq!(reply.secrets["c"].as_ref().unwrap_err().fault, Fault::Other);
     }
 
     #[test]
