@@ -22,6 +22,9 @@ pub(super) fn pages(package: &Package) -> Result<Vec<String>> {
     let mut pages = Vec::new();
     for entry in fs::read_dir(root().join("packaging/man")).context("read packaging/man")? {
         let name = entry?.file_name().to_string_lossy().into_owned();
+        if !name.ends_with(".5") {
+            continue;
+        }
         let about = name.split(['.', '-']).next().unwrap_or_default();
         if package.binaries.iter().any(|binary| name.starts_with(binary.as_str()) || binary == about) {
             pages.push(name);

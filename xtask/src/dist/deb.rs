@@ -55,6 +55,7 @@ fn fields(package: &Package, tree: &[Entry], source: &Source) -> Result<String> 
     for entry in tree {
         bytes += match &entry.content {
             tree::Content::Bytes(bytes) => bytes.len() as u64,
+            tree::Content::Folder => 0,
             tree::Content::Of(file) => {
                 fs::metadata(file).with_context(|| format!("look at {}", file.display()))?.len()
             }
@@ -77,6 +78,8 @@ fn fields(package: &Package, tree: &[Entry], source: &Source) -> Result<String> 
 }
 
 fn md5sums(tree: &[Entry], below: &Path) -> Result<String> {
-    let files = tree.iter().filter(|entry| !entry.is_configuration).map(|entry| &entry.path);
+    let is_sealed =
+        |entry: &&Entry| !entry.is_configuration && !matches!(entry.content, tree::Content::Folder);
+    let files = tree.iter().filter(is_sealed).map(|entry| &entry.path);
     command::read(Command::new("md5sum").current_dir(below).args(files))
 }

@@ -25,13 +25,20 @@ pub(super) struct Package {
     pub(super) name: String,
     pub(super) summary: String,
     pub(super) description: String,
+    #[serde(default)]
     pub(super) binaries: Vec<String>,
+    /// Programs that are no daemons: with a manual page of packaging/man, and nothing else.
+    #[serde(default)]
+    pub(super) tools: Vec<String>,
     /// Of packaging/systemd.
     #[serde(default)]
     pub(super) units: Vec<String>,
     /// By the binary that writes it, where it lies.
     #[serde(default)]
     pub(super) configuration: BTreeMap<String, String>,
+    /// Empty ones, to be filled by the administrator.
+    #[serde(default)]
+    pub(super) folders: Vec<String>,
     /// As whom its units run.
     pub(super) user: Option<String>,
 }
@@ -70,7 +77,7 @@ impl Products {
 
     /// Every binary in them.
     pub(super) fn binaries(&self) -> BTreeSet<String> {
-        let packages = self.package.iter().flat_map(|package| &package.binaries);
+        let packages = self.package.iter().flat_map(|package| package.binaries.iter().chain(&package.tools));
         packages.chain(self.image.iter().flat_map(|image| &image.binaries)).cloned().collect()
     }
 }

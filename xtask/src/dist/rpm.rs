@@ -62,6 +62,7 @@ fn recipe(package: &Package, tree: &[Entry], source: &Source) -> Result<String> 
     let files: String = tree
         .iter()
         .map(|entry| match (entry.is_configuration, entry.path.as_str()) {
+            (_, path) if matches!(entry.content, tree::Content::Folder) => format!("%dir /{path}\n"),
             (true, path) => format!("%config(noreplace) %attr({:o}, root, {user}) /{path}\n", entry.mode),
             (false, path) if path.ends_with("/LICENSE") => format!("%license /{path}\n"),
             (false, path) if path.starts_with("usr/share/man/") => format!("%doc /{path}\n"),

@@ -35,6 +35,7 @@ pub(super) enum Content {
     Bytes(Vec<u8>),
     /// As in this file.
     Of(PathBuf),
+    Folder,
 }
 
 impl Family {
@@ -73,6 +74,13 @@ pub(super) fn of(package: &Package, built: &Built, source: &Source, family: Fami
         }
     }
     let packaging = root().join("packaging");
+    for tool in &package.tools {
+        let file = built.get(tool).with_context(|| format!("{tool} was not built"))?;
+        put(format!("usr/bin/{tool}"), 0o755, Content::Of(file.clone()));
+        let page = format!("{tool}.8");
+        let text = fs::read(packaging.join("man").join(&page)).with_context(|| format!("read {page}"))?;
+        put(format!("usr/share/man/man8/{page}.gz"), 0o644, Content::Bytes(packed(&text)?));
+    }
     for page in carried::pages(package)? {
         let text = fs::read(packaging.join("man").join(&page)).with_context(|| format!("read {page}"))?;
         put(format!("usr/share/man/man5/{page}.gz"), 0o644, Content::Bytes(packed(&text)?));
@@ -99,6 +107,9 @@ pub(super) fn of(package: &Package, built: &Built, source: &Source, family: Fami
             );
         }
     }
+    for folder in &package.folders {
+        put(folder.trim_start_matches('/').to_owned(), 0o755, Content::Folder);
+    }
     for (binary, path) in &package.configuration {
         let file = built.get(binary).with_context(|| format!("{binary} was not built"))?;
         let content = Content::Bytes(carried::told(file, "config")?);
@@ -117,6 +128,7 @@ pub(super) fn write(tree: &[Entry], folder: &Path) -> Result<()> {
         match &entry.content {
             Content::Bytes(bytes) => fs::write(&path, bytes),
             Content::Of(file) => fs::copy(file, &path).map(drop),
+            Content::Folder => fs::create_dir_all(&path),
         }
         .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(entry.mode)))
         .with_context(|| format!("write {}", path.display()))?;
