@@ -1,0 +1,29 @@
+//! Feature flags inside your own network: SDKs ask the relay, and keep working when the service behind it is away.
+//!
+//! A [`source`] tells the [`store`] what there is. The store makes an [`environment`] of it, with its [`ruleset`] and
+//! everything that is the same for all SDKs, swaps it in, and only then tells the streams of the [`hub`].
+
+pub mod config;
+pub mod environment;
+pub mod evaluate;
+#[cfg(test)]
+mod example;
+pub mod hub;
+pub mod ruleset;
+pub mod secret;
+pub mod server;
+pub mod shape;
+pub mod source;
+pub mod store;
+pub mod tool;
+
+use common::{daemon::Daemon, telemetry::Layout};
+
+/// What is fixed about flag-relay.
+pub static DAEMON: Daemon = Daemon {
+    name: "flag-relay",
+    about: "Feature flags inside your own network: SDKs ask it, and keep working when the service behind it is away",
+    settings: &config::SETTINGS,
+    layout: Layout::LevelMsgTime,
+    threads: 2,
+};
