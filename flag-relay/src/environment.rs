@@ -41,6 +41,8 @@ pub struct Environment {
     pub targets: BTreeMap<Box<str>, Target>,
     /// What stands for the content of flags and groups, in an `ETag`.
     pub revision: u64,
+    /// About how long the values of all flags are, as SDKs are told.
+    pub told_bytes: usize,
     /// The versions that its SDKs were told, of what is gone as well.
     pub history: History,
 }
@@ -87,6 +89,7 @@ impl Environment {
             keys: told.keys.into_iter().collect(),
             targets: told.targets.into_iter().map(|told| (told.identifier.as_str().into(), told)).collect(),
             revision: history.revision(),
+            told_bytes: rules.told_bytes(),
             rules,
             flags,
             groups,

@@ -58,6 +58,12 @@ impl Ruleset {
         self.groups.binary_search_by(|group| group.identifier.as_ref().cmp(identifier)).ok()
     }
 
+    /// About how long the values of all flags are, as SDKs are told.
+    pub(crate) fn told_bytes(&self) -> usize {
+        let longest = |flag: &Flag| flag.variations.iter().map(|told| told.told.len() + 1).max().unwrap_or(0);
+        self.flags.iter().map(longest).sum::<usize>() + 2
+    }
+
     /// Every flag, by identifier.
     pub fn flags(&self) -> &[Flag] {
         &self.flags

@@ -1,6 +1,9 @@
 //! Where flags come from. A source hands whole environments or single changes to the store; what is told to SDKs,
 //! when, and whether it is a change at all, is not its business.
 
+pub mod directory;
+pub mod layout;
+pub mod readable;
 pub mod standing;
 
 use std::sync::Arc;

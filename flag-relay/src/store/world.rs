@@ -19,6 +19,8 @@ pub enum Update {
     Environment(shape::Environment),
     /// One environment that was kept on disk, with the versions that its SDKs were told.
     Kept(shape::Environment, History),
+    /// The versions of an environment that was gone already when it was kept on disk.
+    Past(String, History),
     /// All environments but these are gone.
     Only(BTreeSet<String>),
     /// This environment is gone.
@@ -75,6 +77,11 @@ impl World {
         self.environments.get(self.keys.get(key)?).cloned()
     }
 
+    /// The versions of an environment that is gone.
+    pub fn past(&self, id: &str) -> Option<&History> {
+        self.past.get(id)
+    }
+
     /// The world after these updates, in their order, and what became of them. `now_s` are seconds since 1970.
     pub fn next(&self, updates: Vec<Update>, now_s: u64) -> (Self, Applied) {
         let mut next = self.clone();
@@ -103,6 +110,7 @@ impl World {
         match update {
             Update::Environment(told) => self.replace(told, None, now_s, applied),
             Update::Kept(told, history) => self.replace(told, Some(history), now_s, applied),
+            Update::Past(id, history) => drop(self.past.insert(id.into(), history)),
             Update::Only(ids) => {
                 let gone: Vec<_> =
                     self.environments.keys().filter(|id| !ids.contains(id.as_ref())).cloned().collect();

@@ -1,0 +1,136 @@
+//! What an operator sees: environments, streams, usage, metrics and health.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::header,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use common::{
+    admin::{self, Readiness},
+    config::Secret,
+    door::{Door, Sign, Way},
+    drain::Drain,
+};
+use serde_json::{Value, json};
+
+use crate::api::Api;
+
+/// Everything under the address of the status.
+pub(crate) fn router(api: &Arc<Api>, token: Option<Secret>, readiness: Readiness, drain: Drain) -> Router {
+    let door = Door::new(
+        Sign {
+            name: "status",
+            setting: "STATUS_TOKEN",
+            cookie: "flag_relay",
+            sign_in: "/",
+            home: "/",
+            way: |path| {
+                if matches!(path, "/livez" | "/readyz" | "/healthz") { Way::Open } else { Way::Program }
+            },
+        },
+        move || token.clone(),
+    );
+    let router = Router::new()
+        .route("/api/v1/environments", get(environments))
+        .route("/api/v1/streams", get(streams))
+        .route("/api/v1/usage", get(usage))
+        .with_state(Arc::clone(api))
+        .merge(metrics(api))
+        .merge(admin::health(readiness, drain));
+    door.guard(router)
+}
+
+/// The metrics alone.
+pub(crate) fn metrics(api: &Arc<Api>) -> Router {
+    Router::new().route("/metrics", get(numbers)).with_state(Arc::clone(api))
+}
+
+async fn numbers(State(api): State<Arc<Api>>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], api.meters.text()).into_response()
+}
+
+async fn environments(State(api): State<Arc<Api>>) -> Json<Value> {
+    let (world, state) = (api.store.world(), api.standing.now());
+    let mut streams: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+    for (place, count) in api.roster.all() {
+        *streams.entry(place.environment).or_default() += count;
+    }
+    let mut told: Vec<_> = world.environments.values().collect();
+    told.sort_by(|one, other| one.id.cmp(&other.id));
+    let told: Vec<Value> = told
+        .iter()
+        .map(|environment| {
+            json!({
+                "id": &*environment.id,
+                "name": &*environment.name,
+                "flags": environment.rules.flags().len(),
+                "groups": environment.rules.groups.len(),
+                "keys": environment.keys.len(),
+                "streams": streams.get(&environment.id).copied().unwrap_or_default(),
+            })
+        })
+        .collect();
+    Json(json!({
+        "config": state.config,
+        "stream": state.stream,
+        "read_ms": state.read_ms,
+        "problems": state.problems,
+        "environments": told,
+    }))
+}
+
+async fn streams(State(api): State<Arc<Api>>) -> Json<Value> {
+    let told: Vec<Value> = api
+        .roster
+        .all()
+        .into_iter()
+        .map(|(place, count)| {
+            json!({
+                "environment": &*place.environment,
+                "language": place.sdk.language,
+                "version": place.sdk.version,
+                "type": place.sdk.kind,
+                "streams": count,
+            })
+        })
+        .collect();
+    Json(json!({ "streams": told }))
+}
+
+async fn usage(State(api): State<Arc<Api>>) -> Json<Value> {
+    let all = api.usage.all();
+    let uses: Vec<Value> = all
+        .iter()
+        .map(|(used, count)| {
+            json!({
+                "environment": &*used.environment,
+                "flag": used.flag,
+                "variation": used.variation,
+                "language": used.language,
+                "version": used.version,
+                "type": used.kind,
+                "evaluations": count.evaluations,
+                "last_ms": count.last_ms,
+                "targets": count.targets,
+            })
+        })
+        .collect();
+    let world = api.store.world();
+    let mut unused = Vec::new();
+    for environment in world.environments.values() {
+        for flag in environment.rules.flags() {
+            let asks = |(used, _): &(crate::usage::Use, _)| {
+                used.environment == environment.id && used.flag == flag.identifier
+            };
+            if !all.iter().any(asks) {
+                unused.push(json!({ "environment": &*environment.id, "flag": &*flag.identifier }));
+            }
+        }
+    }
+    Json(json!({ "uses": uses, "unused": unused, "uncounted": api.usage.uncounted() }))
+}
