@@ -34,7 +34,7 @@ use crate::{
     source::standing::Standing,
     store::Store,
     token::{Grant, Tokens},
-    usage::Usage,
+    usage::{Posted, Usage},
 };
 
 /// The largest body that is read.
@@ -158,7 +158,7 @@ impl Api {
             Route::Group(_, group) => flags::group(environment, group, query),
             Route::Values(_, target) => self.values(environment, target, headers),
             Route::Value(_, target, flag) => self.value(environment, target, flag, headers),
-            Route::Usage(_) => self.count(environment, body),
+            Route::Usage(_) => self.count(asker, body),
             _ => Answer::error(StatusCode::NOT_FOUND, "not found"),
         }
     }
@@ -196,7 +196,7 @@ impl Api {
     }
 
     fn finish(&self, answer: Answer, headers: &HeaderMap) -> Answer {
-        answer.with_request_id(headers.get("x-request-id"))
+        answer.with_request_id(headers.get("x-request-id"), self.seen.session())
     }
 }
 
@@ -227,11 +227,14 @@ async fn gather(method: &Method, body: Incoming) -> Result<Bytes, Answer> {
 
 impl Api {
     /// What an SDK posts of what it evaluated.
-    fn count(&self, environment: &Arc<Environment>, body: &Bytes) -> Answer {
-        match serde_json::from_slice(body) {
+    fn count(&self, asker: &Asker, body: &Bytes) -> Answer {
+        match serde_json::from_slice::<Posted>(body) {
             Ok(posted) => {
                 let now_ms = u64::try_from(now().as_millis()).unwrap_or(u64::MAX);
-                self.usage.add(&environment.id, &posted, now_ms);
+                self.usage.add(&asker.environment.id, &posted, now_ms);
+                if let Some(sdk) = posted.sdk() {
+                    self.seen.put_sdk(asker.grant.session, &sdk);
+                }
                 Answer::json(Bytes::from_static(b"null"))
             }
             Err(error) => Answer::error(StatusCode::BAD_REQUEST, &format!("malformed metrics: {error}")),

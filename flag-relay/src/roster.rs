@@ -1,45 +1,59 @@
 //! Who is connected: streams by environment and SDK.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use crate::{api::Opening, sdk::Sdk};
+use crate::{
+    api::{Opening, Seen},
+    sdk::Sdk,
+};
 
-/// A place in the roster.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    pub(crate) environment: Arc<str>,
-    pub(crate) sdk: Sdk,
+#[derive(Debug)]
+struct Entry {
+    environment: Arc<str>,
+    session: u64,
+    sdk: Option<Arc<str>>,
 }
 
-/// Counts of streams.
+/// All streams that are open.
 #[derive(Debug, Default)]
-pub(crate) struct Roster(Mutex<BTreeMap<Place, u64>>);
+pub(crate) struct Roster {
+    next: AtomicU64,
+    entries: Mutex<HashMap<u64, Entry>>,
+}
 
 impl Roster {
-    /// A stream begins.
-    pub(crate) fn enter(&self, opening: &Opening) -> Place {
-        let place = Place { environment: Arc::clone(&opening.environment), sdk: Sdk::parse(&opening.sdk) };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(place.clone()).or_default() += 1;
-        place
+    /// A stream begins; the number takes it out again.
+    pub(crate) fn enter(&self, opening: &Opening) -> u64 {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let entry = Entry {
+            environment: Arc::clone(&opening.environment),
+            session: opening.session,
+            sdk: opening.sdk.clone(),
+        };
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(number, entry);
+        number
     }
 
     /// A stream is over.
-    pub(crate) fn leave(&self, place: Place) {
-        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = places.get_mut(&place) {
-            *count -= 1;
-            if *count == 0 {
-                places.remove(&place);
-            }
-        }
+    pub(crate) fn leave(&self, number: u64) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
     }
 
-    /// All places that are taken.
-    pub(crate) fn all(&self) -> Vec<(Place, u64)> {
-        let places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        places.iter().map(|(place, count)| (place.clone(), *count)).collect()
+    /// How many streams there are, by environment and SDK. An SDK whose stream does not say what it is has said it
+    /// elsewhere in its session, before or after.
+    pub(crate) fn count(&self, seen: &Seen) -> BTreeMap<(Arc<str>, Sdk), u64> {
+        let mut counts = BTreeMap::new();
+        for entry in self.entries.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            let told = entry.sdk.clone().or_else(|| seen.sdk(entry.session));
+            let sdk = Sdk::parse(told.as_deref().unwrap_or_default());
+            *counts.entry((Arc::clone(&entry.environment), sdk)).or_default() += 1;
+        }
+        counts
     }
 }

@@ -16,6 +16,7 @@ impl Sdk {
         let known = match words.as_slice() {
             [language, version, kind] => Some((*language, *version, *kind)),
             [language, version] => Some((*language, *version, "")),
+            [language] => Some((*language, "", "")),
             _ => None,
         };
         let plain = |text: &str| {
@@ -24,7 +25,7 @@ impl Sdk {
         let known = known.filter(|(language, version, kind)| {
             plain(language)
                 && plain(version)
-                && version.starts_with(|c: char| c.is_ascii_digit())
+                && (version.is_empty() || version.starts_with(|c: char| c.is_ascii_digit()))
                 && ["", "server", "client"].contains(&kind.to_lowercase().as_str())
         });
         let (language, version, kind) = known.unwrap_or(("unknown", "", ""));

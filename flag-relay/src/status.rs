@@ -57,8 +57,8 @@ async fn numbers(State(api): State<Arc<Api>>) -> Response {
 async fn environments(State(api): State<Arc<Api>>) -> Json<Value> {
     let (world, state) = (api.store.world(), api.standing.now());
     let mut streams: BTreeMap<Arc<str>, u64> = BTreeMap::new();
-    for (place, count) in api.roster.all() {
-        *streams.entry(place.environment).or_default() += count;
+    for ((environment, _), count) in api.roster.count(&api.seen) {
+        *streams.entry(environment).or_default() += count;
     }
     let mut told: Vec<_> = world.environments.values().collect();
     told.sort_by(|one, other| one.id.cmp(&other.id));
@@ -87,14 +87,14 @@ async fn environments(State(api): State<Arc<Api>>) -> Json<Value> {
 async fn streams(State(api): State<Arc<Api>>) -> Json<Value> {
     let told: Vec<Value> = api
         .roster
-        .all()
+        .count(&api.seen)
         .into_iter()
-        .map(|(place, count)| {
+        .map(|((environment, sdk), count)| {
             json!({
-                "environment": &*place.environment,
-                "language": place.sdk.language,
-                "version": place.sdk.version,
-                "type": place.sdk.kind,
+                "environment": &*environment,
+                "language": sdk.language,
+                "version": sdk.version,
+                "type": sdk.kind,
                 "streams": count,
             })
         })

@@ -34,11 +34,11 @@ pub(crate) async fn serve(
 ) {
     api.meters.streams.inc();
     api.meters.streams_opened.inc();
-    let place = api.roster.enter(&opening);
+    let number = api.roster.enter(&opening);
     let mut wire = Wire::new(connection);
     let mut stream = Stream { opening, out: VecDeque::new(), tell_at: None, end_at: None, beat_at: beat() };
     let reason = stream.run(&api, &mut wire, spread, &drain).await;
-    api.roster.leave(place);
+    api.roster.leave(number);
     api.meters.streams.dec();
     api.meters.stream_ended(reason);
 }

@@ -10,6 +10,7 @@ pub mod autostop;
 pub mod browser;
 pub mod capture;
 pub mod daemon;
+pub mod flag;
 pub mod http;
 pub mod peer;
 pub mod program;

@@ -78,11 +78,13 @@ impl Answer {
         self.with(header::CONNECTION, HeaderValue::from_static("close"))
     }
 
-    /// Echoes the id of the request.
-    pub(crate) fn with_request_id(self, told: Option<&HeaderValue>) -> Self {
-        match told {
-            Some(id) if id.len() <= 128 => self.with(HeaderName::from_static("x-request-id"), id.clone()),
-            _ => self,
+    /// Echoes the id of the request, or gives it this one.
+    pub(crate) fn with_request_id(self, told: Option<&HeaderValue>, otherwise: u64) -> Self {
+        let id = told.filter(|id| id.len() <= 128).cloned();
+        let id = id.or_else(|| HeaderValue::try_from(format!("{otherwise:016x}")).ok());
+        match id {
+            Some(id) => self.with(HeaderName::from_static("x-request-id"), id),
+            None => self,
         }
     }
 

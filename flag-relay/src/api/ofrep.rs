@@ -84,7 +84,8 @@ impl Api {
             answer.extend_from_slice(variation.typed.as_bytes());
             answer.extend_from_slice(reason(cause).as_bytes());
         }
-        let token = self.tokens.sign(environment, &asker.key, asker.grant.issued_s, asker.grant.session);
+        // Always the same for a key: a provider opens its stream anew when its address is another.
+        let token = self.tokens.sign(environment, &asker.key, 0, 0);
         let streams = json!([{
             "type": "sse",
             "endpoint": { "requestUri": format!("/ofrep/v1/events?token={token}") },

@@ -60,6 +60,13 @@ impl Seen {
         }
     }
 
+    /// Remembers the SDK of a session of which nothing is known yet.
+    pub(crate) fn put_first_sdk(&self, session: u64, told: &str) {
+        if session != 0 && self.sdk(session).is_none() {
+            self.put_sdk(session, told);
+        }
+    }
+
     /// The SDK of a session.
     pub(crate) fn sdk(&self, session: u64) -> Option<Arc<str>> {
         lock(&self.sessions).find(&session).cloned()

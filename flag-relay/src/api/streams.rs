@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, StatusCode, Version, header, request::Parts};
+use http::{HeaderMap, StatusCode, Version, request::Parts};
 
 use super::{Answer, Api, Asker, bearer, now, values::told_target};
 use crate::{environment::Environment, hub::Listener, secret::KeyHash, shape::Target};
@@ -18,7 +18,9 @@ pub(crate) struct Opening {
     pub(crate) key: Option<KeyHash>,
     pub(crate) listener: Listener,
     pub(crate) kind: Kind,
-    pub(crate) sdk: Arc<str>,
+    /// As the request says it.
+    pub(crate) sdk: Option<Arc<str>>,
+    pub(crate) session: u64,
     /// HTTP/1.0 knows no chunks.
     pub(crate) is_chunked: bool,
 }
@@ -83,26 +85,31 @@ impl Api {
     ) -> Opening {
         let issued = Duration::from_secs(asker.map_or(0, |asker| asker.grant.issued_s));
         let since = now().saturating_sub(LOOK_BACK).max(issued);
-        let sdk = asker.and_then(|asker| self.seen.sdk(asker.grant.session));
-        let otherwise = if matches!(kind, Kind::Ofrep) { "OFREP" } else { "" };
         Opening {
             environment: Arc::clone(&environment.id),
             key,
             listener: self.store.hub.listen(&environment.id, since),
+            sdk: matches!(kind, Kind::Ofrep).then(|| "OFREP 0.3".into()),
+            session: asker.map_or(0, |asker| asker.grant.session),
             kind,
-            sdk: sdk.unwrap_or_else(|| otherwise.into()),
             is_chunked: version == Version::HTTP_11,
         }
     }
 
     /// Remembers which SDK asks, where it says so.
     pub(super) fn note_sdk(&self, headers: &HeaderMap, asker: &Asker) {
-        let told = headers.get("harness-sdk-info").and_then(|told| told.to_str().ok());
-        if let Some(told) = told {
-            self.seen.put_sdk(asker.grant.session, told);
-            self.meters.sdk(&asker.environment.id, told);
-        } else if headers.get(header::USER_AGENT).is_none() {
-            self.meters.sdk(&asker.environment.id, "");
+        let text = |name: &str| headers.get(name).and_then(|told| told.to_str().ok());
+        match text("harness-sdk-info") {
+            Some(told) => {
+                self.seen.put_sdk(asker.grant.session, told);
+                self.meters.sdk(&asker.environment.id, told);
+            }
+            // The Python SDK forgets to send it; its library does not, and it posts the rest with its metrics.
+            None if text("user-agent").is_some_and(|told| told.starts_with("python-")) => {
+                self.seen.put_first_sdk(asker.grant.session, "Python");
+                self.meters.sdk(&asker.environment.id, "Python");
+            }
+            None => self.meters.sdk(&asker.environment.id, ""),
         }
     }
 }

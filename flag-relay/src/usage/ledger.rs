@@ -23,6 +23,15 @@ pub struct Posted {
     metrics_data: Vec<Datum>,
 }
 
+impl Posted {
+    /// The SDK that posts it, as SDKs call themselves: `Python 1.7.3 Server`.
+    pub fn sdk(&self) -> Option<String> {
+        let datum = self.metrics_data.first()?;
+        let parts = ["SDK_LANGUAGE", "SDK_VERSION", "SDK_TYPE"].map(|key| datum.text(key));
+        parts.iter().all(|part| !part.is_empty()).then(|| parts.join(" "))
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct Datum {
     #[serde(default, deserialize_with = "crate::shape::or_default")]
