@@ -37,7 +37,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     } else {
         packages::ensure_installed(packages::FOR_TESTS)?;
     }
-    let path = if args.quick { None } else { Some(with_tools(&[&tools::MOTO])?) };
+    let path = if args.quick {
+        None
+    } else {
+        Some(with_tools(&[&tools::MOTO, &tools::FLAG_PYTHON, &tools::FLAG_NODE])?)
+    };
     let engine = if args.quick { None } else { engine::ensure_running()? };
     // The scenarios run the real binaries from the target folder. Building the tests builds those of every
     // package that has a `tests` folder; built by themselves they would take other features of their
