@@ -40,6 +40,9 @@ use crate::{
 /// The largest body that is read.
 const MOST_BODY_BYTES: usize = 4 << 20;
 
+/// The longest target in a header; SDKs send none that is longer. Let go, it would be answered for another target.
+const MOST_TARGET_BYTES: usize = 256 << 10;
+
 /// Everything that answers need.
 pub struct Api {
     pub(crate) store: Arc<Store>,
@@ -78,6 +81,11 @@ impl Api {
             Ok(route) => route,
             Err(refusal) => return Outcome::Answer(self.finish(refusal.answer(), &head.headers)),
         };
+        if head.headers.get("harness-target").is_some_and(|told| told.len() > MOST_TARGET_BYTES) {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            let answer = Answer::error(status, "Harness-Target is too long").closing();
+            return Outcome::Answer(self.finish(answer, &head.headers));
+        }
         let body = match gather(&head.method, body).await {
             Ok(body) => body,
             Err(answer) => return Outcome::Answer(self.finish(answer, &head.headers)),

@@ -10,6 +10,7 @@ mod trace;
 
 use std::cell::Cell;
 
+pub(crate) use self::clause::op_name;
 use self::{subject::Memo, trace::Watch};
 pub use self::{
     subject::Subject,

@@ -173,3 +173,6 @@ impl Front {
         Some((opening?, lent.take()?))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ mod example;
 mod front;
 pub mod hub;
 pub mod keep;
+pub mod lint;
 pub mod meters;
 mod recent;
 mod roster;

@@ -8,5 +8,10 @@ use flag_relay::{DAEMON, config::Config, server, tool};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    DAEMON.run(&tool::command().get_matches(), Config::resolve, server::serve)
+    let matches = tool::command().get_matches();
+    match matches.subcommand() {
+        Some(("check", matches)) => tool::check(matches),
+        Some(("eval", matches)) => tool::eval(matches),
+        _ => DAEMON.run(&matches, Config::resolve, server::serve),
+    }
 }

@@ -185,7 +185,8 @@ pub(crate) enum Op {
     /// `None` when the pattern is none.
     Match(Option<Regex>),
     SegmentMatch(Vec<Named>),
-    Unknown(Box<str>),
+    /// With what the Python SDK takes it for, which reads it without regard to capitals.
+    Unknown(Box<str>, Option<Box<Self>>),
 }
 
 /// An attribute as rules name it.

@@ -16,7 +16,7 @@ impl Sdk {
         let known = match words.as_slice() {
             [language, version, kind] => Some((*language, *version, *kind)),
             [language, version] => Some((*language, *version, "")),
-            [language] => Some((*language, "", "")),
+            ["Python"] => Some(("Python", "", "")),
             _ => None,
         };
         let plain = |text: &str| {

@@ -1,5 +1,7 @@
 //! flag-relay as a process, and unmodified SDKs that ask it.
 
+pub mod drawn;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
@@ -96,6 +98,26 @@ impl FlagRelay {
     pub fn stop(&mut self) -> i32 {
         self.daemon.take().expect("it runs").stop()
     }
+}
+
+/// What the Python SDK finds for every flag and target: by target and flag, the value.
+///
+/// # Panics
+/// When it is not there or does not get through.
+pub fn evaluate_with_python(url: &str, targets: &Path, flags: &[String]) -> Vec<Value> {
+    let flags = serde_json::to_string(flags).expect("texts are JSON");
+    let output = Command::new("flag-sdks-python")
+        .args(["-c", include_str!("flag/agree.py"), url, KEY])
+        .arg(targets)
+        .arg(flags)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .expect("flag-sdks-python is there: `cargo xtask test` installs it");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let (found, rest) = text.split_once("done").unwrap_or_else(|| panic!("it did not get through: {text}"));
+    assert!(rest.trim().is_empty());
+    found.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// A process that runs an SDK, and answers commands.

@@ -12,7 +12,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UT
 
 /// An answer to one request.
 #[derive(Debug)]
-pub(crate) struct Answer(Response<Full<Bytes>>);
+pub(crate) struct Answer(Box<Response<Full<Bytes>>>);
 
 impl Answer {
     pub(crate) fn json(body: impl Into<Bytes>) -> Self {
@@ -34,13 +34,13 @@ impl Answer {
     }
 
     pub(crate) fn unchanged() -> Self {
-        let mut answer = Self(Response::new(Full::default()));
+        let mut answer = Self(Box::new(Response::new(Full::default())));
         *answer.0.status_mut() = StatusCode::NOT_MODIFIED;
         answer.with(ORIGINS.0, ORIGINS.1)
     }
 
     pub(crate) fn preflight() -> Self {
-        let mut answer = Self(Response::new(Full::default()));
+        let mut answer = Self(Box::new(Response::new(Full::default())));
         *answer.0.status_mut() = StatusCode::NO_CONTENT;
         let set = HeaderValue::from_static;
         answer
@@ -51,7 +51,7 @@ impl Answer {
     }
 
     fn new(status: StatusCode, kind: HeaderValue, body: Bytes) -> Self {
-        let mut answer = Self(Response::new(Full::new(body)));
+        let mut answer = Self(Box::new(Response::new(Full::new(body))));
         *answer.0.status_mut() = status;
         answer.with(header::CONTENT_TYPE, kind).with(ORIGINS.0, ORIGINS.1)
     }
@@ -93,6 +93,6 @@ impl Answer {
     }
 
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
-        self.0
+        *self.0
     }
 }

@@ -13,9 +13,12 @@ const MOST_SESSIONS: usize = 100_000;
 /// The longest name of an SDK that is remembered.
 const MOST_SDK_BYTES: usize = 64;
 
+/// A target by its environment and its identifier.
+type Name = (Arc<str>, Box<str>);
+
 /// See the module.
 pub(crate) struct Seen {
-    targets: Mutex<Recent<(Arc<str>, Box<str>), Target>>,
+    targets: Mutex<Recent<Name, Target>>,
     sessions: Mutex<Recent<u64, Arc<str>>>,
 }
 

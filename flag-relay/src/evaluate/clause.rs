@@ -29,15 +29,23 @@ impl Evaluation<'_> {
             watch.note(|| Step::new(depth, "a condition without values holds for nobody"));
             return false;
         }
-        if let Op::SegmentMatch(groups) = &clause.op {
+        let op = match (&clause.op, self.dialect) {
+            (Op::Unknown(_, Some(taken_for)), Dialect::Python) => taken_for.as_ref(),
+            (op, _) => op,
+        };
+        if let Op::SegmentMatch(groups) = op {
             if self.dialect == Dialect::Python && self.subject.typed(&clause.attribute).is_some() {
                 return false;
             }
             return self.is_within(groups, watch);
         }
         let holds = match self.dialect {
-            Dialect::Relay => compare(clause, self.subject.text(&clause.attribute)),
-            Dialect::Python => self.compare_typed(clause),
+            // What is empty holds nothing.
+            Dialect::Relay => {
+                let text = self.subject.text(&clause.attribute);
+                !text.is_empty() && compare(op, clause, text)
+            }
+            Dialect::Python => self.compare_typed(op, clause),
         };
         watch.note(|| {
             let attribute = &clause.attribute.name;
@@ -49,18 +57,18 @@ impl Evaluation<'_> {
     }
 
     /// As the Python SDK compares: by the type of the attribute.
-    fn compare_typed(&self, clause: &Clause) -> bool {
+    fn compare_typed(&self, op: &Op, clause: &Clause) -> bool {
         let first = clause.first().unwrap_or_default();
-        let text = |value: &str| match &clause.op {
+        let text = |value: &str| match op {
             Op::Match(_) => false,
             Op::Greater => value.to_lowercase().as_str() > first.to_lowercase().as_str(),
-            _ => !value.is_empty() && compare(clause, value),
+            _ => compare(op, clause, value),
         };
         match self.subject.typed(&clause.attribute) {
             None => false,
             Some(Value::String(value)) => text(value),
-            Some(Value::Bool(value)) => matches!(clause.op, Op::Equal(_)) && *value != first.is_empty(),
-            Some(Value::Number(value)) => compare_number(&clause.op, value, first),
+            Some(Value::Bool(value)) => matches!(op, Op::Equal(_)) && *value != first.is_empty(),
+            Some(Value::Number(value)) => compare_number(op, value, first),
             Some(_) => false,
         }
     }
@@ -109,13 +117,10 @@ impl Evaluation<'_> {
     }
 }
 
-/// Text against text; what is empty holds nothing.
-fn compare(clause: &Clause, value: &str) -> bool {
+/// Text against text.
+fn compare(op: &Op, clause: &Clause, value: &str) -> bool {
     let first = clause.first().unwrap_or_default();
-    if value.is_empty() {
-        return false;
-    }
-    match &clause.op {
+    match op {
         Op::In => clause.values.iter().any(|told| **told == *value),
         Op::Equal(lower) => {
             value.eq_ignore_ascii_case(first) || (!value.is_ascii() && value.to_lowercase() == **lower)
@@ -126,7 +131,7 @@ fn compare(clause: &Clause, value: &str) -> bool {
         Op::EndsWith => value.ends_with(first),
         Op::Contains => value.contains(first),
         Op::Match(pattern) => pattern.as_ref().is_some_and(|pattern| pattern.is_match(value)),
-        Op::SegmentMatch(_) | Op::Unknown(_) => false,
+        Op::SegmentMatch(_) | Op::Unknown(..) => false,
     }
 }
 
@@ -149,7 +154,7 @@ fn compare_number(op: &Op, value: &serde_json::Number, told: &str) -> bool {
     }
 }
 
-pub(super) fn op_name(op: &Op) -> &str {
+pub(crate) fn op_name(op: &Op) -> &str {
     match op {
         Op::In => "in",
         Op::Equal(_) => "equal",
@@ -160,7 +165,7 @@ pub(super) fn op_name(op: &Op) -> &str {
         Op::Contains => "contains",
         Op::Match(_) => "match",
         Op::SegmentMatch(_) => "segmentMatch",
-        Op::Unknown(name) => name,
+        Op::Unknown(name, _) => name,
     }
 }
 

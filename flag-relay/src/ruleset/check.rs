@@ -80,6 +80,10 @@ pub(super) fn circles(ruleset: &Ruleset) -> Vec<Problem> {
 pub(super) fn within(clause: &Clause) -> Vec<usize> {
     match &clause.op {
         Op::SegmentMatch(groups) => groups.iter().filter_map(|group| group.at).collect(),
+        Op::Unknown(_, Some(taken_for)) => match taken_for.as_ref() {
+            Op::SegmentMatch(groups) => groups.iter().filter_map(|group| group.at).collect(),
+            _ => Vec::new(),
+        },
         _ => Vec::new(),
     }
 }

@@ -11,6 +11,10 @@ use crate::shape;
 /// What one pattern may take of memory.
 const MOST_PATTERN_BYTES: usize = 64 << 10;
 
+/// What the SDKs know.
+const OPERATORS: [&str; 9] =
+    ["in", "equal", "equal_sensitive", "gt", "starts_with", "ends_with", "contains", "match", "segmentMatch"];
+
 /// Makes a set of these, in any order.
 ///
 /// # Errors
@@ -120,8 +124,17 @@ impl Compiler<'_> {
     }
 
     fn clause(&self, told: &shape::Clause) -> Clause {
+        let op = self.op(&told.op, told).unwrap_or_else(|| {
+            let capitals = OPERATORS.iter().find(|known| known.eq_ignore_ascii_case(&told.op));
+            let taken_for = capitals.and_then(|known| self.op(known, told));
+            Op::Unknown(told.op.as_str().into(), taken_for.map(Box::new))
+        });
+        Clause { attribute: Attribute::new(&told.attribute), op, values: texts(&told.values) }
+    }
+
+    fn op(&self, name: &str, told: &shape::Clause) -> Option<Op> {
         let first = told.values.first().map(String::as_str).unwrap_or_default();
-        let op = match told.op.as_str() {
+        Some(match name {
             "in" => Op::In,
             "equal" => Op::Equal(first.to_lowercase().into()),
             "equal_sensitive" => Op::EqualSensitive,
@@ -137,9 +150,8 @@ impl Compiler<'_> {
                     .ok(),
             ),
             "segmentMatch" => Op::SegmentMatch(self.groups(&told.values)),
-            other => Op::Unknown(other.into()),
-        };
-        Clause { attribute: Attribute::new(&told.attribute), op, values: texts(&told.values) }
+            _ => return None,
+        })
     }
 
     fn group(&self, told: &shape::Segment) -> Group {

@@ -22,6 +22,8 @@ use crate::{api::now, meters::Meters, ruleset::Problem, shape::Environment, stor
 const QUIET: Duration = Duration::from_millis(100);
 /// How often the folder is looked through although nothing was heard.
 const LOOK: Duration = Duration::from_secs(10);
+/// How long an environment that names groups which are not there is taken for one whose files are not all written yet.
+const TORN: Duration = Duration::from_secs(5);
 /// How long an environment must be away before it is gone: whoever replaces a folder takes it away for a moment.
 const AWAY: Duration = Duration::from_secs(2);
 
@@ -33,13 +35,26 @@ pub(crate) struct Directory {
     scanner: Scanner,
     /// Environments that are served and were not found, since when.
     away: BTreeMap<String, Instant>,
+    /// Environments that are not all written yet, since when.
+    torn: BTreeMap<String, Instant>,
     problems: BTreeMap<String, Vec<String>>,
+    /// What is there at the start is not being written just then.
+    is_first: bool,
 }
 
 impl Directory {
     pub(crate) fn new(folder: PathBuf, sink: Sink, meters: Arc<Meters>) -> Self {
         let scanner = Scanner::new(folder.clone());
-        Self { folder, sink, meters, scanner, away: BTreeMap::new(), problems: BTreeMap::new() }
+        Self {
+            folder,
+            sink,
+            meters,
+            scanner,
+            away: BTreeMap::new(),
+            torn: BTreeMap::new(),
+            problems: BTreeMap::new(),
+            is_first: true,
+        }
     }
 
     /// Watches the folder until the drain starts.
@@ -49,7 +64,8 @@ impl Directory {
         let state = if watch.hears() { StreamState::Connected } else { StreamState::Disconnected };
         self.sink.standing.stream(state, now_ms());
         loop {
-            let patience = if self.away.is_empty() { LOOK } else { AWAY };
+            let is_calm = self.away.is_empty() && self.torn.is_empty();
+            let patience = if is_calm { LOOK } else { AWAY };
             tokio::select! {
                 () = drain.started() => return,
                 () = watch.heard(QUIET) => {}
@@ -80,10 +96,14 @@ impl Directory {
             }
         };
         let Found { changed, mut problems, mut present } = found;
-        for environment in changed.iter().filter(|told| self.tears(told)) {
-            let told = dangling(environment).iter().map(ToString::to_string).collect();
-            problems.insert(environment.id.clone(), told);
+        self.torn.retain(|id, _| changed.iter().any(|told| told.id == *id));
+        for environment in &changed {
+            if self.is_torn(environment) {
+                let told = dangling(environment).iter().map(ToString::to_string).collect();
+                problems.insert(environment.id.clone(), told);
+            }
         }
+        self.is_first = false;
         let torn: BTreeSet<String> = problems.keys().cloned().collect();
         let mut updates = Vec::new();
         for environment in changed.into_iter().filter(|told| !torn.contains(&told.id)) {
@@ -106,15 +126,18 @@ impl Directory {
         self.tell(problems);
     }
 
-    /// Whether it names groups that are not there, and did not before: its files are not all written yet.
-    fn tears(&self, told: &Environment) -> bool {
+    /// Whether it names groups that are not there, did not before, and may have been written only in part.
+    fn is_torn(&mut self, told: &Environment) -> bool {
         let missing = dangling(told);
-        if missing.is_empty() {
-            return false;
-        }
         let served = self.sink.store.environment(&told.id);
         let before = served.map(|served| dangling(&served.as_told()));
-        before.is_some_and(|before| missing.iter().any(|problem| !before.contains(problem)))
+        let is_new = before.is_some_and(|before| missing.iter().any(|problem| !before.contains(problem)));
+        if self.is_first || !is_new {
+            self.torn.remove(&told.id);
+            return false;
+        }
+        let since = *self.torn.entry(told.id.clone()).or_insert_with(Instant::now);
+        since.elapsed() < TORN
     }
 
     fn keep_those_away(&mut self, present: &mut BTreeSet<String>) {

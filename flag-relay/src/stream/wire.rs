@@ -14,19 +14,22 @@ use crate::front::Connection;
 /// What the kernel keeps of what an SDK does not read.
 const SEND_BUFFER_BYTES: usize = 16 << 10;
 
+type ReadTls = ReadHalf<TlsStream<TcpStream>>;
+type WriteTls = WriteHalf<TlsStream<TcpStream>>;
+
 pub(super) enum Reading<'a> {
     Plain(&'a TcpStream),
-    Tls(&'a mut ReadHalf<TlsStream<TcpStream>>),
+    Tls(&'a mut ReadTls),
 }
 
 pub(super) enum Writing<'a> {
     Plain(&'a TcpStream),
-    Tls(&'a mut WriteHalf<TlsStream<TcpStream>>),
+    Tls(&'a mut WriteTls),
 }
 
 pub(super) enum Wire {
     Plain(TcpStream),
-    Tls(Box<(ReadHalf<TlsStream<TcpStream>>, WriteHalf<TlsStream<TcpStream>>)>),
+    Tls(Box<(ReadTls, WriteTls)>),
 }
 
 impl Wire {
