@@ -123,7 +123,9 @@ fn look_at_distribution(serve: &crate::ruleset::Serve, told: &mut Told) {
     look_at_name(&distribution.by, told);
     if distribution.by.source == Source::Attributes {
         let name = &distribution.by.name;
-        let text = format!("it is split by {name}: Python fails when {name} is no text");
+        let text = format!(
+            "it is split by {name}: Python fails when {name} is no text, and splits by the identifier when it is 0 or false"
+        );
         told.push((Kind::Types, text));
     }
 }

@@ -1,7 +1,7 @@
 //! Pure. The bucket of a target, from 1 to 100: MurmurHash3 (x86, 32 bits, seed 0) over `attribute:value`.
 
 use super::{
-    Evaluation,
+    Dialect, Evaluation,
     trace::{Step, Watch},
 };
 use crate::ruleset::Attribute;
@@ -9,7 +9,10 @@ use crate::ruleset::Attribute;
 impl Evaluation<'_> {
     /// The bucket of the target by this attribute, or by its identifier when it has no such attribute.
     pub(super) fn bucket(&self, by: &Attribute, watch: &mut impl Watch) -> Option<u32> {
-        let value = self.subject.text(by);
+        let value = match self.dialect {
+            Dialect::Relay => self.subject.text(by),
+            Dialect::Python => self.subject.truthy(by),
+        };
         let (name, value) =
             if value.is_empty() { ("identifier", self.subject.identifier) } else { (&*by.name, value) };
         if value.is_empty() {

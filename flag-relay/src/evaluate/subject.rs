@@ -51,6 +51,18 @@ impl<'a> Subject<'a> {
         value.filter(|value| !value.is_null() && !value.is_array())
     }
 
+    /// An attribute as text, as the Python SDK splits by it: 0, false and what is empty are as good as none. By other
+    /// things that are no texts, it fails to split.
+    pub(super) fn truthy(&self, attribute: &Attribute) -> &str {
+        match self.typed(attribute) {
+            None | Some(Value::Bool(false)) => "",
+            Some(Value::String(text)) => text,
+            Some(Value::Number(number)) if number.as_f64() == Some(0.0) => "",
+            Some(Value::Object(map)) if map.is_empty() => "",
+            Some(_) => self.text(attribute),
+        }
+    }
+
     fn find(&self, name: &str) -> Option<(&'a Value, &str)> {
         let found = self.attributes.iter().find(|(key, ..)| *key == name);
         found.map(|(_, value, text)| (*value, text.as_ref()))
