@@ -22,9 +22,11 @@ use hyper::body::Incoming;
 
 pub(crate) use self::{
     answer::Answer,
+    ofrep::target as ofrep_target,
     route::Route,
     seen::Seen,
     streams::{Kind, Opening},
+    values::read_target,
 };
 use crate::{
     environment::Environment,

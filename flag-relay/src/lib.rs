@@ -4,6 +4,8 @@
 //! everything that is the same for all SDKs, swaps it in, and only then tells the streams of the [`hub`].
 
 pub mod api;
+#[doc(hidden)]
+pub mod attack;
 pub mod config;
 pub mod environment;
 pub mod evaluate;

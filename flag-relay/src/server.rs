@@ -49,6 +49,8 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
     let now_ms = u64::try_from(now().as_millis()).unwrap_or(u64::MAX);
     let (store, standing) = (Arc::new(Store::default()), Arc::new(Standing::new(now_ms)));
     let meters = Arc::new(Meters::default());
+    // A port that is to be found is another one.
+    let metrics_port = config.prometheus.filter(|port| *port == 0 || *port != config.listen.port());
     let api = Arc::new(Api {
         store: Arc::clone(&store),
         standing: Arc::clone(&standing),
@@ -58,7 +60,7 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
         usage: Usage::default(),
         meters: Arc::clone(&meters),
         roster: Roster::default(),
-        shows_metrics: config.prometheus.is_some_and(|port| port == config.listen.port()),
+        shows_metrics: metrics_port.is_none() && config.prometheus.is_some(),
     });
     let readiness = Readiness::default();
     readiness.wait_for(SOURCE);
@@ -66,7 +68,7 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
     tracing::info!(addr = %listener.local_addr()?, "serving the status");
     let router = status::router(&api, config.status_token.clone(), readiness.clone(), drain.clone());
     serve_status(listener, router, &drain);
-    if let Some(port) = config.prometheus.filter(|port| *port != config.listen.port()) {
+    if let Some(port) = metrics_port {
         let listener =
             listen::bind(listen::everywhere(port)).context("serve the metrics; PROMETHEUS_PORT")?;
         tracing::info!(addr = %listener.local_addr()?, "serving the metrics");
@@ -79,7 +81,7 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
     let directory = spawn_blocking(move || {
         own.store.apply(kept.read());
         let mut directory = Directory::new(folder, own, meters);
-        directory.read();
+        directory.read(std::time::Instant::now());
         directory
     });
     let directory = directory.await.context("read the folder")?;

@@ -111,7 +111,7 @@ fn compare(seed: u64, targets: usize) -> usize {
         if *value != own[&pair] {
             let number: usize = target.trim_start_matches('t').parse().unwrap();
             // Targets with even numbers have texts only.
-            let known = if number % 2 == 0 { &rules } else { &any };
+            let known = if number.is_multiple_of(2) { &rules } else { &any };
             assert!(known.contains(flag), "Python {value}, relay {}: {}", own[&pair], drawn());
             parted += 1;
         }

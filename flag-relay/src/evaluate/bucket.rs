@@ -64,7 +64,6 @@ mod tests {
         };
         check("identifier:test", 57);
         check("email:enver.bisevac@harness", 61);
-        check("identifier:enver", 67);
         check("identifier:harness", 6);
         check("identifier:james", 18);
         check("identifier:nobody0@harness.io", 36);

@@ -72,7 +72,7 @@ impl Directory {
                 () = time::sleep(patience) => {}
             }
             let read = spawn_blocking(move || {
-                self.read();
+                self.read(Instant::now());
                 self
             });
             self = match read.await {
@@ -87,7 +87,7 @@ impl Directory {
     }
 
     /// Reads what changed, and tells the store.
-    pub(crate) fn read(&mut self) {
+    pub(crate) fn read(&mut self, now: Instant) {
         let found = match self.scanner.scan() {
             Ok(found) => found,
             Err(error) => {
@@ -98,7 +98,7 @@ impl Directory {
         let Found { changed, mut problems, mut present } = found;
         self.torn.retain(|id, _| changed.iter().any(|told| told.id == *id));
         for environment in &changed {
-            if self.is_torn(environment) {
+            if self.is_torn(environment, now) {
                 let told = dangling(environment).iter().map(ToString::to_string).collect();
                 problems.insert(environment.id.clone(), told);
             }
@@ -109,7 +109,7 @@ impl Directory {
         for environment in changed.into_iter().filter(|told| !torn.contains(&told.id)) {
             updates.push(Update::Environment(environment));
         }
-        self.keep_those_away(&mut present);
+        self.keep_those_away(&mut present, now);
         updates.insert(0, Update::Only(present));
         let applied = self.sink.store.apply(updates);
         for refused in applied.refused {
@@ -127,7 +127,7 @@ impl Directory {
     }
 
     /// Whether it names groups that are not there, did not before, and may have been written only in part.
-    fn is_torn(&mut self, told: &Environment) -> bool {
+    fn is_torn(&mut self, told: &Environment, now: Instant) -> bool {
         let missing = dangling(told);
         let served = self.sink.store.environment(&told.id);
         let before = served.map(|served| dangling(&served.as_told()));
@@ -136,14 +136,13 @@ impl Directory {
             self.torn.remove(&told.id);
             return false;
         }
-        let since = *self.torn.entry(told.id.clone()).or_insert_with(Instant::now);
-        since.elapsed() < TORN
+        let since = *self.torn.entry(told.id.clone()).or_insert(now);
+        now.duration_since(since) < TORN
     }
 
-    fn keep_those_away(&mut self, present: &mut BTreeSet<String>) {
+    fn keep_those_away(&mut self, present: &mut BTreeSet<String>, now: Instant) {
         let served: Vec<String> =
             self.sink.store.world().environments.keys().map(ToString::to_string).collect();
-        let now = Instant::now();
         self.away.retain(|id, _| !present.contains(id));
         for id in served {
             if !present.contains(&id) {

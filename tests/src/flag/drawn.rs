@@ -130,7 +130,7 @@ fn flag(rng: &mut Rng, number: usize) -> Value {
 fn target(rng: &mut Rng, number: usize) -> Value {
     let mut attributes = Map::new();
     // Half of them have texts only.
-    let is_plain = number % 2 == 0;
+    let is_plain = number.is_multiple_of(2);
     for name in ["email", "plan", "age", "score", "beta", "meta"] {
         let value = match (name, is_plain) {
             (_, true) => json!(word(rng)),
