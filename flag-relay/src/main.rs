@@ -8,6 +8,8 @@ use flag_relay::{DAEMON, config::Config, server, tool};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // The allocator asks for large pages, and a small daemon would be ten megabytes larger; without this it is, and works.
+    nix::sys::prctl::set_thp_disable(true).ok();
     let matches = tool::command().get_matches();
     match matches.subcommand() {
         Some(("check", matches)) => tool::check(matches),

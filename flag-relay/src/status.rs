@@ -1,5 +1,7 @@
 //! What an operator sees: environments, streams, usage, metrics and health.
 
+mod page;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
@@ -35,6 +37,8 @@ pub(crate) fn router(api: &Arc<Api>, token: Option<Secret>, readiness: Readiness
         move || token.clone(),
     );
     let router = Router::new()
+        .route("/", get(page::page))
+        .route("/assets/status.css", get(page::style))
         .route("/api/v1/environments", get(environments))
         .route("/api/v1/streams", get(streams))
         .route("/api/v1/usage", get(usage))
