@@ -2,7 +2,10 @@
 
 mod page;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use axum::{
     Json, Router,
@@ -125,13 +128,12 @@ async fn usage(State(api): State<Arc<Api>>) -> Json<Value> {
         })
         .collect();
     let world = api.store.world();
+    let asked: HashSet<(&str, &str)> =
+        all.iter().map(|(used, _)| (&*used.environment, &*used.flag)).collect();
     let mut unused = Vec::new();
     for environment in world.environments.values() {
         for flag in environment.rules.flags() {
-            let asks = |(used, _): &(crate::usage::Use, _)| {
-                used.environment == environment.id && used.flag == flag.identifier
-            };
-            if !all.iter().any(asks) {
+            if !asked.contains(&(&*environment.id, &*flag.identifier)) {
                 unused.push(json!({ "environment": &*environment.id, "flag": &*flag.identifier }));
             }
         }

@@ -134,18 +134,14 @@ fn uses(api: &Api) -> Vec<Use> {
         *evaluations = evaluations.saturating_add(count.evaluations);
         languages.insert(shown(&used.language));
     }
-    let mut flags: Vec<_> = flags.into_iter().collect();
-    flags.sort_by_key(|(_, (evaluations, _))| std::cmp::Reverse(*evaluations));
-    let used =
-        |((environment, flag), (evaluations, languages)): ((Arc<str>, Box<str>), (u64, BTreeSet<String>))| {
-            Use {
-                flag: shown(&flag),
-                environment: shown(&environment),
-                languages: languages.into_iter().collect::<Vec<_>>().join(", "),
-                evaluations,
-            }
-        };
-    flags.into_iter().take(20).map(used).collect()
+    let mut uses = Vec::new();
+    for ((environment, flag), (evaluations, languages)) in flags {
+        let languages = languages.into_iter().collect::<Vec<_>>().join(", ");
+        uses.push(Use { flag: shown(&flag), environment: shown(&environment), languages, evaluations });
+    }
+    uses.sort_by_key(|used| std::cmp::Reverse(used.evaluations));
+    uses.truncate(20);
+    uses
 }
 
 /// Texts of others, in which nothing hides.

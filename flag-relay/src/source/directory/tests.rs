@@ -32,7 +32,7 @@ impl Place {
         Self { folder, directory, now: Instant::now() }
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -89,7 +89,7 @@ fn what_is_wrong_is_refused_and_what_was_stays() {
     assert_eq!(place.read(SOON), ["a"], "it stays told as long as it is so");
     let whole = flags("false", "");
     for cut in [1, whole.len() / 2, whole.len() - 1] {
-        place.layout("a", &whole[..cut], "[]");
+        place.layout("a", whole.get(..cut).unwrap(), "[]");
         assert_eq!(place.read(SOON), ["env-a"]);
         assert_eq!(place.value("a").as_deref(), Some("true"), "half a file is none");
     }
