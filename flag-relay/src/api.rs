@@ -19,6 +19,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use tokio::time;
 
 pub(crate) use self::{
     answer::Answer,
@@ -42,6 +43,8 @@ use crate::{
 /// The largest body that is read.
 const MOST_BODY_BYTES: usize = 4 << 20;
 
+/// How long a body may take.
+const BODY_TIME: Duration = Duration::from_secs(30);
 /// The longest target in a header; SDKs send none that is longer. Let go, it would be answered for another target.
 const MOST_TARGET_BYTES: usize = 256 << 10;
 
@@ -226,7 +229,10 @@ async fn gather(method: &Method, body: Incoming) -> Result<Bytes, Answer> {
     if method != Method::POST {
         return Ok(Bytes::new());
     }
-    match Limited::new(body, MOST_BODY_BYTES).collect().await {
+    let Ok(read) = time::timeout(BODY_TIME, Limited::new(body, MOST_BODY_BYTES).collect()).await else {
+        return Err(Answer::error(StatusCode::REQUEST_TIMEOUT, "the body takes too long").closing());
+    };
+    match read {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             Err(Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large").closing())

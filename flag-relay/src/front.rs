@@ -22,8 +22,8 @@ use crate::{
     stream,
 };
 
-/// How long a head may take.
-const HEAD_TIME: Duration = Duration::from_secs(30);
+/// How long a head may take, and how long a connection may wait for the next one.
+const HEAD_TIME: Duration = Duration::from_secs(60);
 /// How long a handshake may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// How long a failed accept is let pass.

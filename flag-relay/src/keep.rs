@@ -2,15 +2,17 @@
 //! versions that SDKs were told.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use common::drain::Drain;
 use serde::{Deserialize, Serialize};
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time};
 
 use crate::{
     environment::{Environment, History},
@@ -22,6 +24,8 @@ use crate::{
 /// The folder in the data folder.
 const FOLDER: &str = "environments";
 const FORMAT: u32 = 1;
+/// How long what cannot be kept waits for the next try.
+const AGAIN: Duration = Duration::from_secs(10);
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -78,15 +82,23 @@ impl Keep {
                 ids = store.to_keep() => ids,
                 () = drain.started() => return,
             };
-            let (own, store) = (self.clone(), Arc::clone(&store));
+            let (own, from) = (self.clone(), Arc::clone(&store));
             let kept = spawn_blocking(move || {
+                let mut unkept = BTreeSet::new();
                 for id in ids {
-                    own.write(&store, &id)?;
+                    if let Err(error) = own.write(&from, &id) {
+                        tracing::warn!(%error, "what is served cannot be kept now; a restart would begin with older flags");
+                        unkept.insert(id);
+                    }
                 }
-                Ok::<_, io::Error>(())
+                unkept
             });
-            if !matches!(kept.await, Ok(Ok(()))) {
-                tracing::warn!("what is served cannot be kept now; a restart would begin with older flags");
+            let unkept = kept.await.unwrap_or_default();
+            if !unkept.is_empty() {
+                tokio::select! {
+                    () = drain.started() => return,
+                    () = time::sleep(AGAIN) => store.keep_again(unkept),
+                }
             }
         }
     }

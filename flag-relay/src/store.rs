@@ -66,6 +66,12 @@ impl Store {
         self.world.load().opened_by(key)
     }
 
+    /// These could not be kept, and are to be kept later.
+    pub fn keep_again(&self, unkept: BTreeSet<Arc<str>>) {
+        self.unkept.lock().unwrap_or_else(PoisonError::into_inner).extend(unkept);
+        self.changed.notify_one();
+    }
+
     /// Waits until something is to be kept, and returns which environments: those that are gone as well.
     pub async fn to_keep(&self) -> BTreeSet<Arc<str>> {
         loop {

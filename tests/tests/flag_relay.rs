@@ -65,8 +65,17 @@ fn last_good_flags_outlive_kills_and_a_source_that_is_wrong() {
     assert_eq!(flag(&relay, &old), changed, "the same flag, for the same token");
     let told = health(&relay);
     assert_eq!(told["configStatus"]["state"], "FAILED_TO_SYNC");
-    let why = told["problems"][ENVIRONMENT][0].as_str().unwrap();
+    assert_eq!(told["problems"], json!([ENVIRONMENT]));
+    let status = json_of(&http::get(relay.status, "/api/v1/environments"));
+    let why = status["problems"][ENVIRONMENT][0].as_str().unwrap();
     assert!(why.contains("flag f") && why.contains("neither"), "{why}");
+    // Nothing of it can be read, so nobody knows which environment it was.
+    relay.daemon.take().unwrap().kill();
+    relay.write("flags: [");
+    relay.again(port);
+    relay.daemon.as_mut().unwrap().announce("refused: what is served stays as it was");
+    assert_eq!(flag(&relay, &old), changed);
+    assert_eq!(health(&relay)["problems"], json!(["prod.yaml"]));
     relay.write(FLAGS);
     wait_for("the source in order", || (health(&relay)["configStatus"]["state"] == "SYNCED").then_some(()));
     let mended = flag(&relay, &old);

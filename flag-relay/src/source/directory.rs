@@ -95,7 +95,7 @@ impl Directory {
                 return self.tell(BTreeMap::from([(self.folder.display().to_string(), told)]));
             }
         };
-        let Found { changed, mut problems, mut present } = found;
+        let Found { changed, mut problems, mut present, is_unsure } = found;
         self.torn.retain(|id, _| changed.iter().any(|told| told.id == *id));
         for environment in &changed {
             if self.is_torn(environment, now) {
@@ -109,7 +109,7 @@ impl Directory {
         for environment in changed.into_iter().filter(|told| !torn.contains(&told.id)) {
             updates.push(Update::Environment(environment));
         }
-        self.keep_those_away(&mut present, now);
+        self.keep_those_away(&mut present, is_unsure, now);
         updates.insert(0, Update::Only(present));
         let applied = self.sink.store.apply(updates);
         for refused in applied.refused {
@@ -140,9 +140,13 @@ impl Directory {
         now.duration_since(since) < TORN
     }
 
-    fn keep_those_away(&mut self, present: &mut BTreeSet<String>, now: Instant) {
+    fn keep_those_away(&mut self, present: &mut BTreeSet<String>, is_unsure: bool, now: Instant) {
         let served: Vec<String> =
             self.sink.store.world().environments.keys().map(ToString::to_string).collect();
+        if is_unsure {
+            present.extend(served);
+            return;
+        }
         self.away.retain(|id, _| !present.contains(id));
         for id in served {
             if !present.contains(&id) {

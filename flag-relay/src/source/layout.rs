@@ -1,6 +1,7 @@
 //! Pure. The offline layout: a folder `env-<id>` with four files of JSON.
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::{
     secret::KeyHash,
@@ -37,21 +38,35 @@ pub struct Files {
 /// With everything that is wrong, by file.
 pub fn read(id: &str, files: &Files) -> Result<Environment, Vec<String>> {
     let mut problems = Vec::new();
-    let keys: Vec<String> = part(KEYS, files.keys.as_deref(), true, &mut problems);
+    let keys = keys(files.keys.as_deref(), &mut problems);
     let flags: Vec<FeatureConfig> = part(FLAGS, files.flags.as_deref(), true, &mut problems);
     let segments: Vec<Segment> = part(GROUPS, files.groups.as_deref(), true, &mut problems);
     let targets: Vec<Target> = part(TARGETS, files.targets.as_deref(), false, &mut problems);
-    let mut hashes = Vec::new();
-    for (key, number) in keys.iter().zip(1..) {
-        match KeyHash::parse(key.strip_prefix("auth-key-").unwrap_or(key)) {
-            Some(hash) => hashes.push(hash),
-            None => problems.push(format!("{KEYS}: entry {number} is no SHA-256 in hexadecimal")),
-        }
-    }
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(Environment { id: id.to_owned(), name: String::new(), keys: hashes, flags, segments, targets })
+    Ok(Environment { id: id.to_owned(), name: String::new(), keys, flags, segments, targets })
+}
+
+/// What is wrong with keys is never told with them: somebody may have written them in clear.
+fn keys(bytes: Option<&[u8]>, problems: &mut Vec<String>) -> Vec<KeyHash> {
+    let Some(bytes) = bytes else {
+        problems.push(format!("{KEYS} is not there"));
+        return Vec::new();
+    };
+    let Ok(Value::Array(told)) = serde_json::from_slice(bytes) else {
+        problems.push(format!("{KEYS}: it must be a list"));
+        return Vec::new();
+    };
+    let mut keys = Vec::new();
+    for (key, number) in told.iter().zip(1..) {
+        let key = key.as_str().unwrap_or_default();
+        match KeyHash::parse(key.strip_prefix("auth-key-").unwrap_or(key)) {
+            Some(hash) => keys.push(hash),
+            None => problems.push(format!("{KEYS}: entry {number} is no SHA-256 in hexadecimal")),
+        }
+    }
+    keys
 }
 
 fn part<T: DeserializeOwned>(
@@ -102,5 +117,14 @@ mod tests {
         let problems = read("e", &told).unwrap_err();
         assert_eq!(problems.len(), 3, "{problems:?}");
         assert!(problems.iter().all(|problem| !problem.contains("secret-in-clear")), "a key is a secret");
+        for keys in [
+            r#""secret-in-clear""#,
+            r#"{"secret-in-clear":1}"#,
+            r#"["secret-in-clear""#,
+            r#"[["secret-in-clear"]]"#,
+        ] {
+            let problems = read("e", &files(keys, "[]", "[]")).unwrap_err();
+            assert!(problems.iter().all(|problem| !problem.contains("secret-in-clear")), "{problems:?}");
+        }
     }
 }

@@ -22,8 +22,9 @@ const HASHED: &str = "sha256:";
 struct File {
     environment: Option<String>,
     name: Option<String>,
+    /// Whatever they are: what is wrong with them must not be told with them.
     #[serde(default)]
-    keys: Vec<String>,
+    keys: serde_json::Value,
     #[serde(default)]
     flags: Pairs<Flag>,
     #[serde(default)]
@@ -113,15 +114,7 @@ pub fn read(stem: &str, text: &str, format: Format) -> Result<Environment, Vec<S
     };
     let file = file.map_err(|error| vec![error])?;
     let mut writer = Writer { problems: Vec::new(), made: Vec::new() };
-    let mut keys = Vec::new();
-    for (key, number) in file.keys.iter().zip(1..) {
-        match key.strip_prefix(HASHED).map(KeyHash::parse) {
-            None if key.is_empty() => writer.problems.push(format!("key {number} is empty")),
-            None => keys.push(KeyHash::of(key)),
-            Some(Some(hash)) => keys.push(hash),
-            Some(None) => writer.problems.push(format!("key {number} is no SHA-256 in hexadecimal")),
-        }
-    }
+    let keys = writer.keys(&file.keys);
     let groups = file.groups.0.into_iter().map(|(name, told)| writer.group(&name, told));
     let mut segments: Vec<Segment> = groups.collect();
     let flags = file.flags.0.into_iter().map(|(name, told)| writer.flag(name, told)).collect();
@@ -150,6 +143,30 @@ struct Writer {
 }
 
 impl Writer {
+    fn keys(&mut self, told: &serde_json::Value) -> Vec<KeyHash> {
+        let told = match told {
+            serde_json::Value::Null => return Vec::new(),
+            serde_json::Value::Array(told) => told,
+            _ => {
+                self.problems.push("keys must be a list".to_owned());
+                return Vec::new();
+            }
+        };
+        let mut keys = Vec::new();
+        for (key, number) in told.iter().zip(1..) {
+            let hashed = key.as_str().map(|key| (key, key.strip_prefix(HASHED).map(KeyHash::parse)));
+            match hashed {
+                None | Some(("", _)) => self.problems.push(format!("key {number} is no text")),
+                Some((key, None)) => keys.push(KeyHash::of(key)),
+                Some((_, Some(Some(hash)))) => keys.push(hash),
+                Some((_, Some(None))) => {
+                    self.problems.push(format!("key {number} is no SHA-256 in hexadecimal"));
+                }
+            }
+        }
+        keys
+    }
+
     fn flag(&mut self, feature: String, told: Flag) -> FeatureConfig {
         let mut refuse = |text: &str| self.problems.push(format!("flag {feature}: {text}"));
         let kind =

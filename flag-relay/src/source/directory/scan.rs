@@ -32,11 +32,14 @@ pub struct Found {
     pub problems: BTreeMap<String, Vec<String>>,
     /// The ids of all environments for which there is something, right or wrong.
     pub present: BTreeSet<String>,
+    /// Something is wrong that may be any environment.
+    pub is_unsure: bool,
 }
 
 #[derive(Debug)]
 struct Known {
     marks: Vec<Mark>,
+    /// Empty when nobody knows.
     id: String,
     problems: Vec<String>,
 }
@@ -107,6 +110,7 @@ impl Scanner {
                 found.problems.entry(place.clone()).or_default().push(twice(&known.id));
             }
             if !known.problems.is_empty() {
+                found.is_unsure |= known.id.is_empty();
                 found.problems.insert(place, known.problems.clone());
             }
             return;
@@ -116,22 +120,27 @@ impl Scanner {
         // What was written while it was read is read again next time.
         let marks =
             if files.iter().map(|file| mark(file)).eq(marks.iter().copied()) { marks } else { Vec::new() };
-        let (id, problems) = match read {
+        let (id, problems, marks) = match read {
             Ok(environment) => {
                 let id = environment.id.clone();
-                let problems = if found.present.insert(id.clone()) {
+                if found.present.insert(id.clone()) {
                     found.changed.push(environment);
-                    Vec::new()
+                    (id, Vec::new(), marks)
                 } else {
-                    vec![twice(&id)]
-                };
-                (id, problems)
+                    // It may be its turn when the other is gone.
+                    let problems = vec![twice(&id)];
+                    (id, problems, Vec::new())
+                }
             }
             Err(problems) => {
                 // Whatever it is now, what it was stays served.
                 let id = if before.is_empty() { kind.id() } else { before };
-                found.present.insert(id.clone());
-                (id, problems)
+                if id.is_empty() {
+                    found.is_unsure = true;
+                } else {
+                    found.present.insert(id.clone());
+                }
+                (id, problems, marks)
             }
         };
         if !problems.is_empty() {
@@ -142,9 +151,11 @@ impl Scanner {
 }
 
 impl Kind {
+    /// The id, as far as the name says it: a file that cannot be read may say another.
     fn id(&self) -> String {
         match self {
-            Self::Layout(id) | Self::Readable(id, _) => id.clone(),
+            Self::Layout(id) => id.clone(),
+            Self::Readable(..) => String::new(),
         }
     }
 }

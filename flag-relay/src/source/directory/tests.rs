@@ -145,10 +145,33 @@ fn one_environment_has_one_place() {
     place.write("b.yaml", "environment: a\nflags: { f: { default: false } }");
     assert_eq!(place.read(SOON), ["b.yaml"]);
     assert_eq!(place.value("a").as_deref(), Some("true"));
+    fs::remove_file(place.path("a.yaml")).unwrap();
+    assert!(place.read(SOON).is_empty());
+    assert_eq!(place.value("a").as_deref(), Some("false"), "now it is its turn");
     place.write("c.yaml", "keys: [k]\nflags: { f: {} }");
     place.write("d.yaml", "keys: [k]\nflags: { f: {} }");
-    assert_eq!(place.read(SOON), ["b.yaml", "d"], "and so has one key");
+    assert_eq!(place.read(SOON), ["d"], "and one key opens one environment");
     assert!(place.value("d").is_none());
+}
+
+#[test]
+fn a_file_that_nobody_can_read_may_be_any_environment() {
+    let mut place = Place::new();
+    let kept = crate::source::readable::read(
+        "x",
+        "environment: kept\nflags: { f: {} }",
+        crate::source::readable::Format::Yaml,
+    );
+    place.directory.sink.store.apply(vec![Update::Environment(kept.unwrap())]);
+    place.write("prod.yaml", "environment: kept\nflags: [");
+    for _ in 0..3 {
+        assert_eq!(place.read(AWAY), ["prod.yaml"]);
+    }
+    assert!(place.value("kept").is_some(), "what was served before the restart stays");
+    place.write("prod.yaml", "environment: other\nflags: { f: {} }");
+    place.read(SOON);
+    place.read(AWAY);
+    assert!(place.value("kept").is_none() && place.value("other").is_some());
 }
 
 #[test]

@@ -100,4 +100,17 @@ fn what_is_wrong_is_told() {
     check("flags: { f: { rules: [{ when: { a: { equals: b } }, serve: true }] } }", "did you mean equal?");
     check("keys: ['sha256:12']", "key 1 is no SHA-256");
     check("flags: [", "");
+    for keys in ["my-secret", "{ my-secret: 1 }", "[[my-secret]]", "[{ a: my-secret }]", "[true]"] {
+        let problems =
+            read("e", &format!("keys: {keys}\nflags: {{ f: {{ of: 1 }} }}"), Format::Yaml).unwrap_err();
+        assert!(
+            problems.iter().all(|problem| !problem.contains("my-secret")),
+            "a key is a secret: {problems:?}"
+        );
+        let problems = read("e", &format!("keys: {keys}"), Format::Yaml).unwrap_err();
+        assert!(
+            problems.iter().all(|problem| !problem.contains("my-secret")),
+            "a key is a secret: {problems:?}"
+        );
+    }
 }
