@@ -55,7 +55,11 @@ fn last_good_flags_outlive_kills_and_a_source_that_is_wrong() {
     wait_for("what is kept", || {
         let files: Vec<_> = fs::read_dir(&kept).unwrap().flatten().collect();
         let is_whole = |text: String| text.contains(&format!("\"version\":{}", changed["version"]));
-        files.iter().find(|file| fs::read_to_string(file.path()).is_ok_and(is_whole)).map(|_| ())
+        let kept = files
+            .iter()
+            .map(fs::DirEntry::path)
+            .filter(|path| path.extension().is_some_and(|told| told == "json"));
+        kept.map(fs::read_to_string).any(|text| text.is_ok_and(is_whole)).then_some(())
     });
     let port = relay.port;
     relay.daemon.take().unwrap().kill();

@@ -91,7 +91,9 @@ fn gone(stamps: &BTreeMap<Box<str>, Stamp>) -> BTreeMap<Box<str>, Stamp> {
 fn stamp(before: Option<&Stamp>, declared: u64, content: u64, now_s: u64) -> Stamp {
     let version = match before {
         Some(before) if before.content == content => before.version,
-        Some(before) => declared.max(before.version.saturating_add(1)),
+        Some(before) if declared > before.version => declared,
+        // The time as well: whoever is killed before the last version is kept must not give it again to another content.
+        Some(before) => before.version.saturating_add(1).max(now_s),
         None if declared > 0 => declared,
         None => now_s.max(1),
     };

@@ -68,21 +68,32 @@ fn versions_only_grow_and_only_with_the_content() {
     let same = build(told("true", 9), &first.history, 101);
     assert_eq!(versions(&same), [5], "nothing changed but the number");
     let forgotten = build(told("false", 5), &same.history, 102);
-    assert_eq!(versions(&forgotten), [6], "whoever edits may forget the version");
-    let jumped = build(told("true", 20), &forgotten.history, 103);
-    assert_eq!(versions(&jumped), [20]);
+    assert_eq!(versions(&forgotten), [102], "whoever edits may forget the version");
+    let jumped = build(told("true", 200), &forgotten.history, 103);
+    assert_eq!(versions(&jumped), [200]);
     let gone = build(environment("e", Vec::new()), &jumped.history, 104);
     let back = build(told("true", 1), &gone.history, 105);
-    assert_eq!(versions(&back), [21], "what comes back is newer than what was deleted");
+    assert_eq!(versions(&back), [201], "what comes back is newer than what was deleted");
     let events = |now: &Environment, before: &Environment| {
         let changes = now.history.changes_since(&before.history);
         changes.iter().map(|change| (change.event, change.version)).collect::<Vec<_>>()
     };
     assert_eq!(events(&same, &first), []);
-    assert_eq!(events(&forgotten, &same), [(Event::Patch, 6)]);
-    assert_eq!(events(&gone, &jumped), [(Event::Delete, 20)]);
-    assert_eq!(events(&back, &gone), [(Event::Create, 21)]);
+    assert_eq!(events(&forgotten, &same), [(Event::Patch, 102)]);
+    assert_eq!(events(&gone, &jumped), [(Event::Delete, 200)]);
+    assert_eq!(events(&back, &gone), [(Event::Create, 201)]);
     assert_eq!(events(&build(environment("e", Vec::new()), &gone.history, 1), &gone), []);
+}
+
+#[test]
+fn a_version_that_was_told_and_not_kept_is_not_told_again() {
+    let told = |variation: &str| environment("e", vec![serving("f", variation)]);
+    let kept = build(told("true"), &History::default(), 100);
+    let lost = build(told("false"), &kept.history, 101);
+    // Killed, and back with what was kept.
+    let another = flag("f", json!({ "state": "off" }));
+    let now = build(environment("e", vec![another]), &kept.history, 102);
+    assert!(versions(&now) > versions(&lost), "it is another content, and SDKs have to see it");
 }
 
 #[test]
