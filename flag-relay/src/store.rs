@@ -83,3 +83,39 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Duration};
+
+    use super::*;
+    use crate::example::{environment, serving};
+
+    #[test]
+    fn whoever_hears_of_a_change_can_read_it() {
+        let store = Arc::new(Store::default());
+        let tell = |variation: &str| {
+            store.apply(vec![Update::Environment(environment("e", vec![serving("f", variation)]))]);
+        };
+        tell("true");
+        let version =
+            |store: &Store| store.environment("e").map_or(0, |served| served.as_told().flags[0].version);
+        let last = version(&store) + 2000;
+        let (own, mut listener) = (Arc::clone(&store), store.hub.listen(&Arc::from("e"), Duration::MAX));
+        let hearing = thread::spawn(move || {
+            let mut heard = 0;
+            while heard < last {
+                if let Some(told) = listener.hear() {
+                    assert!(version(&own) >= told.change.version, "it was told before it could be read");
+                    heard = told.change.version;
+                }
+            }
+        });
+        let mut round = 0;
+        while version(&store) < last {
+            round += 1;
+            tell(if round % 2 == 0 { "true" } else { "false" });
+        }
+        hearing.join().unwrap();
+    }
+}
