@@ -20,7 +20,8 @@ use tracing_subscriber::{
 /// `level` is one of trace, debug, info, warn, error. The libraries beneath speak from warn upwards
 /// only, so that debug is about connections and not about HTTP/2 frames.
 pub fn init(level: Level, layout: Layout) {
-    let own = ["agent_relay", "autostop", "common", "forwarder", "goproxy"].map(|target| (target, level));
+    let own = ["agent_relay", "autostop", "common", "flag_relay", "forwarder", "goproxy"]
+        .map(|target| (target, level));
     let filter = Targets::new().with_default(level.min(Level::WARN)).with_targets(own);
     let registry = tracing_subscriber::registry();
     if let Some(journal) = journal() {

@@ -12,6 +12,7 @@ pub mod browser;
 pub mod capture;
 pub mod daemon;
 pub mod docker;
+pub mod flag;
 pub mod http;
 pub mod peer;
 pub mod plugin;

@@ -33,6 +33,8 @@ pub(crate) const FOR_TESTS: &[Package] = &[
     Package("chromium", Probe::Program("chromium")),
     Package("chromium-driver", Probe::Program("chromedriver")),
     Package("python3-websockets", Probe::Python("websockets")),
+    Package("nodejs", Probe::Program("node")),
+    Package("npm", Probe::Program("npm")),
     Package("docker.io", Probe::Program("dockerd")),
     Package("musl-tools", Probe::Program("musl-gcc")),
     Package("dbus", Probe::Program("dbus-daemon")),

@@ -52,8 +52,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     } else {
         packages::ensure_installed(packages::FOR_TESTS)?;
     }
-    let path =
-        if args.quick { None } else { Some(with_tools(&[&tools::MOTO, &tools::DATADOG, &tools::DDTRACE])?) };
+    let clients = [&tools::MOTO, &tools::DATADOG, &tools::DDTRACE, &tools::FLAG_PYTHON, &tools::FLAG_NODE];
+    let path = if args.quick { None } else { Some(with_tools(&clients)?) };
     let engine = if args.quick { None } else { engine::ensure_running()? };
     // The scenarios run the real binaries from the target folder. Building the tests builds those of every
     // package that has a `tests` folder; built by themselves they would take other features of their

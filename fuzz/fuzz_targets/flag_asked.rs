@@ -1,0 +1,4 @@
+//! What SDKs send to flag-relay.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| flag_relay::attack::asked(bytes));

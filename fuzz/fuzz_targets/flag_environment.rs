@@ -1,0 +1,4 @@
+//! A file of an environment of flag-relay.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| flag_relay::attack::environment(bytes));
