@@ -10,11 +10,13 @@ use tests::{
     wait::wait_for,
 };
 
-const ALL: [(&str, &[&str]); 4] = [
+const ALL: [(&str, &[&str]); 6] = [
     ("wayside-goproxy", &["goproxy"]),
     ("wayside-forwarder", &["forwarder"]),
     ("wayside-agent-relay", &["agent-relay"]),
     ("wayside-autostop", &["lw_proxy", "lw_tcp_proxy"]),
+    ("wayside-autostop-aws", &[]),
+    ("wayside-flag-relay", &["flag-relay"]),
 ];
 
 /// A machine with these packages.
@@ -149,7 +151,14 @@ fn every_unit_is_in_a_cage_and_every_page_can_be_read() {
         }
         assert!(machine.shell(&format!("{binary} --version")).contains(binary));
     }
-    for page in ["goproxy.toml", "forwarder.toml", "agent-relay.toml", "lw_proxy.toml", "lw_proxy-rules"] {
+    for page in [
+        "goproxy.toml",
+        "forwarder.toml",
+        "agent-relay.toml",
+        "flag-relay.toml",
+        "lw_proxy.toml",
+        "lw_proxy-rules",
+    ] {
         assert!(machine.shell(&format!("man --locale=C 5 {page}")).contains("EXAMPLE"), "{page}");
     }
 }

@@ -12,8 +12,14 @@ use tests::{
 };
 
 /// What each image may take, in MiB.
-const SIZES: [(&str, u64); 5] =
-    [("goproxy", 25), ("forwarder", 80), ("agent-relay", 25), ("lw_proxy", 25), ("lw_tcp_proxy", 25)];
+const SIZES: [(&str, u64); 6] = [
+    ("goproxy", 25),
+    ("forwarder", 80),
+    ("agent-relay", 25),
+    ("flag-relay", 25),
+    ("lw_proxy", 25),
+    ("lw_tcp_proxy", 25),
+];
 
 /// The host, as containers reach it: there is no name server that knows this machine.
 fn this_host() -> (String, String) {
@@ -149,6 +155,8 @@ fn every_image_is_small_and_runs_as_nobody_on_a_disk_that_cannot_be_written() {
             "--env=APP_POD_NAME=b",
             "--env=FORWARDER_ADDR=127.0.0.1:8888",
             "--env=DD_URL=http://127.0.0.1:9",
+            "--env=OFFLINE=true",
+            "--env=CONFIG_DIR=/tmp",
             &image,
         ]);
         if name == "lw_tcp_proxy" {
