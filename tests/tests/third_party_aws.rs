@@ -446,7 +446,7 @@ fn who_has_no_key_and_who_has_no_region_is_told_so() {
     assert!(answer["error"]["message"].as_str().unwrap().contains("no credentials found"), "{answer}");
     plugin.write(&json!({ "id": 7, "op": "hello", "version": 2 }));
     assert_eq!(fault(&plugin.answer()), "unsupported");
-    plugin.write(&json!({ "id": 8, "op": "hello", "version": 1, "options": { "regio": "a" } }));
+    plugin.write(&json!({ "id": 8, "op": "hello", "version": 1, "options": { "zone": "a" } }));
     let answer = plugin.answer();
-    assert!(answer["error"]["message"].as_str().unwrap().contains("unknown field `regio`"), "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("unknown field `zone`"), "{answer}");
 }
