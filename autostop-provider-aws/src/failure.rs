@@ -194,7 +194,10 @@ fn never_arrived(error: &(dyn Error + 'static)) -> bool {
     let nobody = [AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable];
     causes(error).any(|cause| {
         let told = cause.downcast_ref::<io::Error>();
-        told.is_some_and(|told| nobody.contains(&told.kind())) || cause.to_string().contains("dns error")
+        let said = cause.to_string();
+        told.is_some_and(|told| nobody.contains(&told.kind()))
+            || said.contains("dns error")
+            || said.contains("invalid peer certificate")
     })
 }
 

@@ -2,21 +2,26 @@
 //! container services, by the plug-in alone.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{net::SocketAddr, process::Command};
+use std::{fs, net::SocketAddr, process::Command};
 
 use serde_json::{Value, json};
 use tests::{
     amazon::{Amazon, REGION},
     daemon::binary,
     plugin::Plugin,
+    program::Program,
     rude::{Manner, Rude},
 };
 
-fn plugin_at(address: SocketAddr) -> Plugin {
+fn command(endpoint: &str) -> Command {
     let mut command = Command::new(binary("autostop-provider-aws"));
     command.env_clear().env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
-    command.env("AWS_ENDPOINT_URL", format!("http://{address}")).env("AWS_REGION", REGION);
-    Plugin::start(command, &json!({}))
+    command.env("AWS_ENDPOINT_URL", endpoint).env("AWS_REGION", REGION);
+    command
+}
+
+fn plugin_at(address: SocketAddr) -> Plugin {
+    Plugin::start(command(&format!("http://{address}")), &json!({}))
 }
 
 fn before(amazon: &Amazon) -> (Plugin, Rude) {
@@ -103,7 +108,10 @@ fn machines_are_found_by_their_tags_and_are_one() {
     let nobody = json!({ "tags": { "team": "none" } });
     assert_eq!(plugin.status("tags:team=none", "instance", &nobody), "missing");
     assert_eq!(fault(&plugin.ask("start", &["tags:team=none"], "instance", &nobody)), "gone");
-    amazon.ask("ec2", "TerminateInstances", &[("InstanceId.1", &first), ("InstanceId.2", &second)]);
+    // What was terminated is told of for an hour, and is none of them any more.
+    amazon.ask("ec2", "TerminateInstances", &[("InstanceId.1", &first)]);
+    assert_eq!(plugin.status(id, "instance", &params), "running");
+    amazon.ask("ec2", "TerminateInstances", &[("InstanceId.1", &second)]);
     assert_eq!(plugin.status(id, "instance", &params), "missing");
 }
 
@@ -201,7 +209,13 @@ fn a_scale_group_goes_to_nothing_and_back_to_what_it_was() {
     assert_eq!(plugin.status("web", "scale_group", &params), "running");
     let told = plugin.ask("describe", &["web"], "scale_group", &params);
     assert_eq!(told["targets"]["web"]["addresses"].as_array().unwrap().len(), 3, "{told}");
-    // What it was is on the group before anything is changed, and a second stop does not overwrite it.
+    // What it was is on the group before anything is changed: cut off amid the stop, it is known all the same.
+    rude.will("UpdateAutoScalingGroup", vec![Manner::Lose; 3]);
+    assert_eq!(fault(&plugin.ask("stop", &["web"], "scale_group", &params)), "interrupted");
+    assert_eq!(sizes(), (0, 0, 5));
+    taken(&plugin.ask("start", &["web"], "scale_group", &params));
+    assert_eq!(sizes(), (2, 3, 5));
+    // A second stop does not overwrite it.
     rude.will("UpdateAutoScalingGroup", [Manner::Refuse(400, "ScalingActivityInProgress")]);
     assert_eq!(fault(&plugin.ask("stop", &["web"], "scale_group", &params)), "busy");
     assert_eq!(sizes(), (2, 3, 5));
@@ -215,12 +229,6 @@ fn a_scale_group_goes_to_nothing_and_back_to_what_it_was() {
     taken(&again.ask("start", &["web"], "scale_group", &params));
     assert_eq!(sizes(), (2, 3, 5));
     assert_eq!(again.status("web", "scale_group", &params), "running");
-    // Cut off amid the stop, what it was is written down all the same.
-    rude.will("UpdateAutoScalingGroup", vec![Manner::Lose; 3]);
-    assert_eq!(fault(&again.ask("stop", &["web"], "scale_group", &params)), "interrupted");
-    assert_eq!(sizes(), (0, 0, 5));
-    taken(&again.ask("start", &["web"], "scale_group", &params));
-    assert_eq!(sizes(), (2, 3, 5));
     taken(&again.ask("stop", &["web"], "scale_group", &params));
     let told = json!({ "scale_group": { "name": "web", "desired": 4, "min": 1, "max": 6 } });
     taken(&again.ask("start", &["web"], "scale_group", &told));
@@ -344,6 +352,11 @@ fn a_container_service_goes_to_nothing_and_back_to_what_it_was() {
     let params = json!({ "container": { "cluster": "lab", "service": "web" } });
     // Here no task ever comes up by itself.
     assert_eq!(plugin.status("web", "containers", &params), "starting");
+    rude.will("UpdateService", vec![Manner::Lose; 3]);
+    assert_eq!(fault(&plugin.ask("stop", &["web"], "containers", &params)), "interrupted");
+    assert_eq!(count(), 0);
+    taken(&plugin.ask("start", &["web"], "containers", &params));
+    assert_eq!(count(), 3);
     rude.will("UpdateService", vec![Manner::Refuse(400, "ThrottlingException"); 3]);
     assert_eq!(fault(&plugin.ask("stop", &["web"], "containers", &params)), "throttled");
     for _ in 0..2 {
@@ -355,11 +368,6 @@ fn a_container_service_goes_to_nothing_and_back_to_what_it_was() {
     taken(&again.ask("start", &["web"], "containers", &params));
     assert_eq!(count(), 3);
     assert_eq!(again.status("web", "containers", &params), "running");
-    rude.will("UpdateService", vec![Manner::Lose; 3]);
-    assert_eq!(fault(&again.ask("stop", &["web"], "containers", &params)), "interrupted");
-    assert_eq!(count(), 0);
-    taken(&again.ask("start", &["web"], "containers", &params));
-    assert_eq!(count(), 3);
     taken(&again.ask("stop", &["web"], "containers", &params));
     let told = json!({ "container": { "cluster": "lab", "service": "web", "task_count": 2 } });
     taken(&again.ask("start", &["web"], "containers", &told));
@@ -389,4 +397,56 @@ fn a_secret_is_told_and_one_that_cannot_be_read_hides_none() {
     amazon.change_secret("typed", "new");
     let told = plugin.ask("secret", &["typed"], "", &json!({}));
     assert_eq!(told["secrets"]["typed"]["text"], "new");
+}
+
+#[test]
+fn amazon_is_believed_by_a_certificate_that_the_system_trusts() {
+    let amazon = Amazon::start();
+    let id = amazon.machine(&[]);
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let nginx = Program::start(|folder, address| {
+        fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
+        fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        let configuration = format!(
+            "daemon off; master_process off; pid {0}/pid; error_log {0}/error.log;\nevents {{}}\n\
+             http {{ access_log off; client_body_temp_path {0}/a; proxy_temp_path {0}/b; fastcgi_temp_path {0}/c;\n\
+             uwsgi_temp_path {0}/d; scgi_temp_path {0}/e;\n\
+             server {{ listen {address} ssl; ssl_certificate {0}/cert.pem; ssl_certificate_key {0}/key.pem;\n\
+             location / {{ proxy_pass http://{1}; }} }} }}\n",
+            folder.display(),
+            amazon.address()
+        );
+        fs::write(folder.join("nginx.conf"), configuration).unwrap();
+        let mut command = Command::new("nginx");
+        command.arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg(folder.join("error.log"));
+        command
+    });
+    let endpoint = format!("https://localhost:{}", nginx.address.port());
+    let mut trusting = command(&endpoint);
+    trusting.env("SSL_CERT_FILE", nginx.folder.path().join("cert.pem"));
+    assert_eq!(Plugin::start(trusting, &json!({})).status(&id, "instance", &json!({})), "running");
+    let answer = Plugin::start(command(&endpoint), &json!({})).ask("stop", &[&id], "instance", &json!({}));
+    assert_eq!(fault(&answer), "unreachable", "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("certificate"), "{answer}");
+}
+
+#[test]
+fn who_has_no_key_and_who_has_no_region_is_told_so() {
+    let amazon = Amazon::start();
+    let endpoint = format!("http://{}", amazon.address());
+    let mut alone = Command::new(binary("autostop-provider-aws"));
+    alone.env_clear().env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", "/nowhere");
+    let options = json!({ "endpoint_url": endpoint });
+    let mut plugin = Plugin::start(alone, &options);
+    let answer = plugin.ask("start", &["i-1"], "instance", &json!({}));
+    assert_eq!(fault(&answer), "denied");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("no region is known"), "{answer}");
+    let answer = plugin.ask("start", &["i-1"], "instance", &json!({ "region": REGION }));
+    assert_eq!(fault(&answer), "denied");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("no credentials found"), "{answer}");
+    plugin.write(&json!({ "id": 7, "op": "hello", "version": 2 }));
+    assert_eq!(fault(&plugin.answer()), "unsupported");
+    plugin.write(&json!({ "id": 8, "op": "hello", "version": 1, "options": { "zone": "a" } }));
+    let answer = plugin.answer();
+    assert!(answer["error"]["message"].as_str().unwrap().contains("unknown field `zone`"), "{answer}");
 }
