@@ -7,8 +7,8 @@ pub mod model;
 use std::{
     fs::{self, File},
     io::{self, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::FileExt as _,
-    path::Path,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -158,18 +158,48 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
 
 /// Writes a file so that after a crash there is either the old or the new one, whole.
 ///
-/// `between` is called before the new one takes the name.
+/// # Errors
+/// What the system says; the old file is there then.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_between(path, bytes, || Ok(()))
+}
+
+/// As [`replace`]; `between` is called before the new one takes the name.
 ///
 /// # Errors
 /// What the system says, or `between`; the old file is there then.
-pub fn replace(path: &Path, bytes: &[u8], between: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
+pub fn replace_between(
+    path: &Path,
+    bytes: &[u8],
+    between: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
+    take_name(path, &write_beside(path, bytes, 0o666)?, between)
+}
+
+/// As [`replace`], for nobody else to read.
+///
+/// # Errors
+/// What the system says; the old file is there then.
+pub fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    take_name(path, &write_beside(path, bytes, 0o600)?, || Ok(()))
+}
+
+fn write_beside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<PathBuf> {
+    let beside = path.with_extension("new");
+    // One that a crash left may be open to others.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = File::options().write(true).create_new(true).mode(mode).open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    drop(file);
+    Ok(beside)
+}
+
+fn take_name(path: &Path, beside: &Path, between: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     between()?;
-    fs::rename(&new, path)?;
+    fs::rename(beside, path)?;
     sync_parent(path)
 }
 
@@ -182,7 +212,21 @@ pub fn is_full(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+
+    #[test]
+    fn what_is_private_is_so_whatever_a_crash_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.pem");
+        fs::write(folder.path().join("key.new"), "left").unwrap();
+        replace_private(&path, b"one").unwrap();
+        replace_private(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn what_follows_a_cut_stands_where_the_file_was_cut() {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use common::drain::Drain;
+use common::{disk::replace, drain::Drain};
 use serde_json::Value;
 use tokio::{sync::Mutex, time};
 
@@ -184,7 +184,7 @@ impl Book {
         let words = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
         let _one_after_the_other = self.stamps.lock().await;
         let shelf = shared(told, &self.here, &self.around).map_err(words)?.1;
-        folder::replace(copy, &serde_json::to_vec(told).unwrap_or_default())
+        replace(copy, &serde_json::to_vec(told).unwrap_or_default())
             .map_err(|error| vec![format!("they cannot be kept: {error}")])?;
         self.take_up(control, shelf).await;
         Ok(())

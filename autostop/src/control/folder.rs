@@ -2,10 +2,12 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io,
     path::{Path, PathBuf},
     time::SystemTime,
 };
+
+use common::disk::replace;
 
 use crate::rule::{Home, Problem, RuleFile, RuleId, Written, parse, written};
 
@@ -71,22 +73,6 @@ pub fn file(folder: &Path, id: &RuleId) -> PathBuf {
 pub fn keep(folder: &Path, id: &RuleId, rule: &RuleFile) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     replace(&file(folder, id), written(rule).as_bytes())
-}
-
-/// Writes a file: after this it is on disk, whole, in place of the one before it.
-///
-/// # Errors
-/// When it cannot be written; the one before it is there still.
-pub fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = file.with_extension("new");
-    let mut written_to = File::create(&draft)?;
-    written_to.write_all(bytes)?;
-    written_to.sync_all()?;
-    fs::rename(&draft, file)?;
-    match file.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
 }
 
 /// Takes a rule away for good. One that is not there is away already.

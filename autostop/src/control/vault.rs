@@ -3,16 +3,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
-use common::drain::Drain;
+use common::{disk::replace_private, drain::Drain};
 use serde::{Deserialize, Serialize};
 use tokio::{
     select,
@@ -204,16 +202,7 @@ impl Vault {
             key: text(&told.key),
         });
         let bytes = serde_json::to_vec(&all.collect::<Vec<_>>())?;
-        let draft = self.file.with_extension("new");
-        // One that a crash left may be readable by others.
-        fs::remove_file(&draft).or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        })?;
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&draft, &self.file)
+        replace_private(&self.file, &bytes)
     }
 }
 

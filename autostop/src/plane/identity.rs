@@ -1,10 +1,8 @@
 //! Who a plane is: drawn once, and the same from then on.
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{fs, io, path::Path};
+
+use common::disk::replace;
 
 /// The id that was drawn when the plane first started here.
 ///
@@ -20,12 +18,7 @@ pub fn kept_id(folder: &Path) -> io::Result<String> {
     }
     fs::create_dir_all(folder)?;
     let id = format!("plane-{:016x}", fastrand::u64(..));
-    let draft = folder.join("plane-id.new");
-    let mut file = fs::File::create(&draft)?;
-    writeln!(file, "{id}")?;
-    file.sync_all()?;
-    fs::rename(&draft, &path)?;
-    fs::File::open(folder)?.sync_all()?;
+    replace(&path, format!("{id}\n").as_bytes())?;
     Ok(id)
 }
 

@@ -1,13 +1,9 @@
 //! The last plan, kept on disk: a plane that starts while the control plane is away listens where it did, and holds
 //! whoever comes.
 
-use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
+use common::disk::replace_private;
 use prost::Message as _;
 
 use crate::wire::Plan;
@@ -30,16 +26,7 @@ pub fn load(path: &Path) -> Option<Plan> {
 /// # Errors
 /// When it cannot be written; the one before it is there still.
 pub fn keep(path: &Path, plan: &Plan) -> io::Result<()> {
-    let draft = path.with_extension("new");
-    // One that a crash left may be readable by others.
-    fs::remove_file(&draft).or_else(|error| match error.kind() {
-        io::ErrorKind::NotFound => Ok(()),
-        _ => Err(error),
-    })?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    file.write_all(&plan.encode_to_vec())?;
-    file.sync_all()?;
-    fs::rename(&draft, path)
+    replace_private(path, &plan.encode_to_vec())
 }
 
 #[cfg(test)]

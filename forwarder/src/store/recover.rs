@@ -196,9 +196,9 @@ pub(super) fn write_checkpoint(
 ) -> anyhow::Result<()> {
     let file = checkpoint.write()?;
     let [path, copy] = checkpoint_paths(data_dir);
-    disk::replace(&path, &file, || at(Step::CheckpointWritten)).context("write the checkpoint")?;
+    disk::replace_between(&path, &file, || at(Step::CheckpointWritten)).context("write the checkpoint")?;
     at(Step::CheckpointNamed)?;
-    disk::replace(&copy, &file, || Ok(())).context("write the copy of the checkpoint")
+    disk::replace(&copy, &file).context("write the copy of the checkpoint")
 }
 
 fn mend_checkpoint(data_dir: &Path, found: &Found, counters: &mut Counters) -> anyhow::Result<()> {
