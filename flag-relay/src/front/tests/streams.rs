@@ -107,12 +107,12 @@ async fn who_never_reads_is_not_cut_off_and_hears_the_last_of_everything() {
         relay.tell(flags(named(&prefix, 200, if round % 2 == 0 { "false" } else { "true" })));
     }
     // Ten minutes of heartbeats that nobody reads.
-    tokio::time::pause();
+    time::pause();
     for _ in 0..60 {
-        tokio::time::advance(Duration::from_secs(10)).await;
+        time::advance(Duration::from_secs(10)).await;
         tokio::task::yield_now().await;
     }
-    tokio::time::resume();
+    time::resume();
     let versions: BTreeMap<String, u64> = relay
         .store
         .environment("e")
