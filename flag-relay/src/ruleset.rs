@@ -117,6 +117,7 @@ pub(crate) struct Pinned {
 
 #[derive(Debug)]
 pub(crate) struct Rule {
+    pub(crate) priority: i64,
     pub(crate) clauses: Vec<Clause>,
     pub(crate) serve: Serve,
 }
