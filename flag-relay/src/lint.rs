@@ -75,12 +75,6 @@ fn look_at_flag(rules: &Ruleset, flag: &Flag, told: &mut Told) {
     for pinned in &flag.pinned {
         look_at_groups(&pinned.groups, told);
     }
-    if flag.rules.array_windows().any(|[one, next]| one.priority == next.priority) {
-        told.push((
-            Kind::Rules,
-            "two rules have the same priority: Node may try them in another order".to_owned(),
-        ));
-    }
     for (rule, number) in flag.rules.iter().zip(1..) {
         match rule.clauses.len() {
             0 => told.push((
@@ -241,8 +235,6 @@ mod tests {
         check(rule(json!([clause("name", "gt", &["a"])])), &[Kind::Rules]);
         check(rule(json!([clause("Name", "equal", &["a"])])), &[Kind::Rules]);
         check(rule(json!([clause("name", "match", &["a"])])), &[Kind::Rules]);
-        let same = json!({ "priority": 1, "clauses": [clause("name", "in", &["a"])], "serve": { "variation": "true" } });
-        check(flag("f", json!({ "rules": [same, same] })), &[Kind::Rules]);
         check(rule(json!([clause("", "segmentMatch", &["gone"])])), &[Kind::Rules]);
         check(rule(json!([clause("plan", "equal", &["a"])])), &[Kind::Types]);
         let split = json!({ "bucketBy": "plan", "variations": [{ "variation": "true", "weight": 10 }] });

@@ -117,7 +117,6 @@ pub(crate) struct Pinned {
 
 #[derive(Debug)]
 pub(crate) struct Rule {
-    pub(crate) priority: i64,
     pub(crate) clauses: Vec<Clause>,
     pub(crate) serve: Serve,
 }

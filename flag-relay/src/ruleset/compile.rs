@@ -64,7 +64,7 @@ impl Compiler<'_> {
             if serve.variation.is_none() && serve.distribution.is_none() {
                 refuse("a rule serves nothing".to_owned());
             }
-            made_rules.push(Rule { priority: rule.priority, clauses: self.clauses(&rule.clauses), serve });
+            made_rules.push(Rule { clauses: self.clauses(&rule.clauses), serve });
         }
         let default =
             serve(&told.default_serve, &mut |identifier| place(identifier, &mut refuse, "the default"));
