@@ -40,8 +40,10 @@ use crate::{
     usage::{Posted, Usage},
 };
 
-/// The largest body that is read.
-const MOST_BODY_BYTES: usize = 4 << 20;
+/// The largest body of metrics.
+const MOST_METRICS_BYTES: usize = 4 << 20;
+/// The largest body of anything else, which may come from anybody.
+const MOST_BODY_BYTES: usize = 512 << 10;
 
 /// How long a body may take.
 const BODY_TIME: Duration = Duration::from_secs(30);
@@ -91,7 +93,8 @@ impl Api {
             let answer = Answer::error(status, "Harness-Target is too long").closing();
             return Outcome::Answer(self.finish(answer, &head.headers));
         }
-        let body = match gather(&head.method, body).await {
+        let most = if matches!(route, Route::Usage(_)) { MOST_METRICS_BYTES } else { MOST_BODY_BYTES };
+        let body = match gather(&head.method, body, most).await {
             Ok(body) => body,
             Err(answer) => return Outcome::Answer(self.finish(answer, &head.headers)),
         };
@@ -225,11 +228,11 @@ pub(crate) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-async fn gather(method: &Method, body: Incoming) -> Result<Bytes, Answer> {
+async fn gather(method: &Method, body: Incoming, most: usize) -> Result<Bytes, Answer> {
     if method != Method::POST {
         return Ok(Bytes::new());
     }
-    let Ok(read) = time::timeout(BODY_TIME, Limited::new(body, MOST_BODY_BYTES).collect()).await else {
+    let Ok(read) = time::timeout(BODY_TIME, Limited::new(body, most).collect()).await else {
         return Err(Answer::error(StatusCode::REQUEST_TIMEOUT, "the body takes too long").closing());
     };
     match read {

@@ -17,7 +17,7 @@ pub use self::{
 use crate::{
     ruleset::{Problem, Ruleset, compile},
     secret::KeyHash,
-    shape::{self, Target},
+    shape::{self, ServingRule, Target},
 };
 
 /// One environment as it is served; it never changes, but is replaced.
@@ -61,6 +61,7 @@ impl Environment {
         told.flags.sort_by(|one, other| one.feature.cmp(&other.feature));
         told.segments.sort_by(|one, other| one.identifier.cmp(&other.identifier));
         for flag in &mut told.flags {
+            order(&mut flag.rules);
             fill_in(&mut flag.environment, &told.id);
             for target in flag.variation_to_target_map.iter_mut().flat_map(|map| &mut map.targets) {
                 let identifier = target.identifier.clone();
@@ -120,6 +121,16 @@ impl Environment {
     pub fn told_group(&self, identifier: &str, has_serving_rules: bool) -> Option<bytes::Bytes> {
         let listed = if has_serving_rules { &self.groups } else { &self.older_groups };
         listed.item(self.rules.group_at(identifier)?)
+    }
+}
+
+/// Of rules with the same priority, the Node SDK tries another one first each time; so none is told to have one.
+fn order(rules: &mut [ServingRule]) {
+    rules.sort_by_key(|rule| rule.priority);
+    if rules.array_windows().any(|[one, next]| one.priority == next.priority) {
+        for (rule, priority) in rules.iter_mut().zip(1..) {
+            rule.priority = priority;
+        }
     }
 }
 

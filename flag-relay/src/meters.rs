@@ -1,7 +1,10 @@
 //! The numbers for `/metrics`, under the names that the documented dashboards know.
 
 use std::{
-    sync::{Arc, atomic::AtomicI64},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,6 +14,9 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+
+/// SDKs that are told apart: keys of clients are no secrets, and whoever has one can make up names.
+const MOST_SDKS: usize = 2000;
 
 /// What was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,6 +62,7 @@ pub struct Meters {
     durations: Family<Url, Histogram, fn() -> Histogram>,
     lengths: Family<Url, Histogram, fn() -> Histogram>,
     sdks: Family<Sdk, Gauge<i64, AtomicI64>>,
+    sdks_known: AtomicUsize,
     /// Streams that were opened.
     pub(crate) streams_opened: Gauge,
     /// Streams that are open.
@@ -101,6 +108,7 @@ impl Default for Meters {
             durations,
             lengths,
             sdks,
+            sdks_known: AtomicUsize::new(0),
             streams_opened,
             streams,
             events,
@@ -130,12 +138,20 @@ impl Meters {
     /// An SDK that calls itself so asked something.
     pub(crate) fn sdk(&self, environment: &Arc<str>, told: &str) {
         let told = crate::sdk::Sdk::parse(told);
-        let labels = Sdk {
+        let mut labels = Sdk {
             envID: Arc::clone(environment),
             sdk_type: told.kind,
             sdk_version: told.version,
             sdk_language: told.language,
         };
+        if self.sdks.get(&labels).is_none() && self.sdks_known.fetch_add(1, Ordering::Relaxed) >= MOST_SDKS {
+            labels = Sdk {
+                envID: Arc::clone(environment),
+                sdk_type: String::new(),
+                sdk_version: String::new(),
+                sdk_language: "other".to_owned(),
+            };
+        }
         self.sdks.get_or_create(&labels).inc();
     }
 
@@ -149,5 +165,24 @@ impl Meters {
         // Writing into a text cannot fail.
         text::encode(&mut told, &self.registry).ok();
         told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn made_up_names_have_an_end() {
+        let (meters, environment) = (Meters::default(), Arc::from("e"));
+        for number in 0..MOST_SDKS + 50 {
+            meters.sdk(&environment, &format!("Made {number} Client"));
+        }
+        let text = meters.text();
+        assert_eq!(
+            text.lines().filter(|line| line.starts_with("ff_proxy_sdk_usage{")).count(),
+            MOST_SDKS + 1
+        );
+        assert!(text.contains("sdk_language=\"other\"} 50"), "and nobody is left uncounted");
     }
 }

@@ -100,20 +100,25 @@ impl FlagRelay {
     }
 }
 
-/// What the Python SDK finds for every flag and target: by target and flag, the value.
+/// What the Python or the Node SDK finds for every flag and target.
 ///
 /// # Panics
 /// When it is not there or does not get through.
-pub fn evaluate_with_python(url: &str, targets: &Path, flags: &[String]) -> Vec<Value> {
+pub fn evaluate_with(kind: Kind, url: &str, targets: &Path, flags: &[String]) -> Vec<Value> {
     let flags = serde_json::to_string(flags).expect("texts are JSON");
-    let output = Command::new("flag-sdks-python")
-        .args(["-c", include_str!("flag/agree.py"), url, KEY])
+    let (name, words) = match kind {
+        Kind::Python => ("flag-sdks-python", ["-c", include_str!("flag/agree.py")].as_slice()),
+        _ => ("flag-sdks-node", ["-e", include_str!("flag/agree.js"), "--"].as_slice()),
+    };
+    let output = Command::new(name)
+        .args(words)
+        .args([url, KEY])
         .arg(targets)
         .arg(flags)
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output()
-        .expect("flag-sdks-python is there: `cargo xtask test` installs it");
+        .unwrap_or_else(|error| panic!("{name} is not there ({error}): `cargo xtask test` installs it"));
     let text = String::from_utf8(output.stdout).expect("text");
     let (found, rest) = text.split_once("done").unwrap_or_else(|| panic!("it did not get through: {text}"));
     assert!(rest.trim().is_empty());

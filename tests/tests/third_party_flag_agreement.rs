@@ -1,5 +1,5 @@
-//! The relay and the Python SDK evaluate the same flags for the same targets, and find the same; where the SDKs
-//! disagree by their nature, `flag-relay check` has said so of that flag.
+//! The relay, the Python SDK and the Node SDK evaluate the same flags for the same targets, and find the same; where
+//! the SDKs disagree by their nature, `flag-relay check` has said so of that flag.
 //!
 //! `FLAG_PAIRS` says how many pairs of flags and targets are drawn, and `FLAG_SEED` from which seed.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tests::{
     daemon::binary,
-    flag::{ENVIRONMENT, FlagRelay, drawn::draw, evaluate_with_python},
+    flag::{ENVIRONMENT, FlagRelay, Kind, drawn::draw, evaluate_with},
 };
 
 /// As many as the SDK keeps.
@@ -81,9 +81,12 @@ fn compare(seed: u64, targets: usize) -> usize {
     let file = folder.path().join("targets.json");
     write(&file, &drawn.targets.to_string());
     relay_process.again(0);
-    let python = evaluate_with_python(&relay_process.url(), &file, &drawn.names);
-    let python = values(&python, |told| told);
-    assert_eq!(python.len(), FLAGS * targets, "every pair was evaluated");
+    let found = |kind| {
+        let found = values(&evaluate_with(kind, &relay_process.url(), &file, &drawn.names), |told| told);
+        assert_eq!(found.len(), FLAGS * targets, "every pair was evaluated");
+        found
+    };
+    let (python, node) = (found(Kind::Python), found(Kind::Node));
     let (flags, file) = (flags.to_string_lossy(), file.to_string_lossy());
     let as_python = relay(&flags, &file, "python");
     let own = relay(&flags, &file, "relay");
@@ -116,6 +119,19 @@ fn compare(seed: u64, targets: usize) -> usize {
             parted += 1;
         }
     }
+    for ((target, flag), value) in &node {
+        let pair = (target.clone(), flag.clone());
+        if *value != own[&pair] {
+            let number: usize = target.trim_start_matches('t').parse().unwrap();
+            let known = if number.is_multiple_of(2) { &rules } else { &any };
+            let flag_told = drawn.flags.as_array().unwrap().iter().find(|told| told["feature"] == **flag);
+            assert!(
+                known.contains(flag),
+                "seed {seed}: Node {value}, relay {}: {flag_told:?} for {target}",
+                own[&pair]
+            );
+        }
+    }
     assert!(parted > 0, "seed {seed}: nothing was drawn on which SDKs disagree");
     assert!(rules.len() < FLAGS * 9 / 10, "seed {seed}: hardly a flag is left on which all agree");
     assert!(failed * 4 < python.len(), "seed {seed}");
@@ -124,7 +140,7 @@ fn compare(seed: u64, targets: usize) -> usize {
 }
 
 #[test]
-fn the_relay_and_the_python_sdk_find_the_same() {
+fn the_relay_and_the_sdks_find_the_same() {
     let pairs = usize::try_from(number("FLAG_PAIRS", 6000)).unwrap();
     let first = number("FLAG_SEED", 1);
     let each = 20;

@@ -157,3 +157,68 @@ fn openfeature_in_a_page_hears_of_changes_and_of_its_own_context() {
     drop(sdk);
     assert_eq!(relay.stop(), 0);
 }
+
+/// Many changes at once: an SDK that loses one keeps an old value for good, and one of them ends on half an event.
+#[test]
+fn no_sdk_loses_one_of_many_changes() {
+    let many = |on: bool| {
+        let flags: String = (0..250).map(|number| format!("  f{number}: {{ default: {on} }}\n")).collect();
+        format!("flags:\n{flags}")
+    };
+    let folder = TempDir::new().unwrap();
+    let mut relay = FlagRelay::start(folder.path(), &many(false), &[]);
+    let mut sdks: Vec<Sdk> = [Kind::Python, Kind::Node, Kind::Client]
+        .into_iter()
+        .map(|kind| Sdk::start(kind, &relay.url(), KEY, &[]))
+        .collect();
+    for sdk in &mut sdks {
+        assert_eq!(sdk.ask("ready"), json!(true));
+    }
+    wait_for("three streams", || {
+        let told = streams(&relay);
+        let count: u64 = told.as_array().unwrap().iter().filter_map(|told| told["streams"].as_u64()).sum();
+        (count == 3).then_some(())
+    });
+    for on in [true, false, true] {
+        relay.write(&many(on));
+        for sdk in &mut sdks {
+            for number in (0..250).rev() {
+                sdk.wait(&format!("bool f{number} {}", !on), &json!(on));
+            }
+        }
+    }
+    drop(sdks);
+    assert_eq!(relay.stop(), 0);
+}
+
+/// SDKs come back by themselves, after some seconds, and ask for nothing then: what changed while nobody was there is
+/// told when their streams begin.
+#[test]
+fn sdks_that_were_cut_off_catch_up() {
+    let folder = TempDir::new().unwrap();
+    let mut relay = FlagRelay::start(folder.path(), &flags(false), &[]);
+    let mut sdks: Vec<Sdk> =
+        [Kind::Python, Kind::Node].into_iter().map(|kind| Sdk::start(kind, &relay.url(), KEY, &[])).collect();
+    for sdk in &mut sdks {
+        assert_eq!(sdk.ask("ready"), json!(true));
+        assert_eq!(sdk.ask("bool f1 true"), json!(false));
+    }
+    wait_for("two streams", || {
+        let told = streams(&relay);
+        let count: u64 = told.as_array().unwrap().iter().filter_map(|told| told["streams"].as_u64()).sum();
+        (count == 2).then_some(())
+    });
+    let port = relay.port;
+    relay.daemon.take().unwrap().kill();
+    for sdk in &mut sdks {
+        assert_eq!(sdk.ask("bool f1 true"), json!(false), "what it has, it keeps");
+    }
+    relay.write(&flags(true));
+    relay.again(port);
+    for sdk in &mut sdks {
+        sdk.wait("bool f1 false", &json!(true));
+        sdk.wait("bool behind false", &json!(true));
+    }
+    drop(sdks);
+    assert_eq!(relay.stop(), 0);
+}

@@ -7,7 +7,7 @@ use crate::{environment::Environment, recent::Recent, shape::Target};
 /// Targets that are remembered.
 const MOST_TARGETS: usize = 20_000;
 /// A target with more attributes is told with every request, or evaluated by its identifier.
-const MOST_TARGET_BYTES: usize = 8 << 10;
+const MOST_TARGET_BYTES: usize = 2 << 10;
 /// Sessions whose SDK is remembered.
 const MOST_SESSIONS: usize = 100_000;
 /// The longest name of an SDK that is remembered.
@@ -36,7 +36,7 @@ impl Seen {
     pub(crate) fn put_target(&self, environment: &Environment, target: Target) {
         let bytes: usize =
             target.attributes.iter().map(|(key, value)| key.len() + value.to_string().len()).sum();
-        if bytes <= MOST_TARGET_BYTES && target.identifier.len() <= MOST_TARGET_BYTES {
+        if bytes + target.identifier.len() + target.name.len() <= MOST_TARGET_BYTES {
             let key = (Arc::clone(&environment.id), target.identifier.as_str().into());
             lock(&self.targets).put(key, target);
         }

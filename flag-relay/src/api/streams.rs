@@ -7,9 +7,11 @@ use http::{HeaderMap, StatusCode, Version, request::Parts};
 use super::{Answer, Api, Asker, bearer, now, values::told_target};
 use crate::{environment::Environment, hub::Listener, secret::KeyHash, shape::Target};
 
-/// A stream that changed while an SDK was away for less than this is told of it: it may have asked before the change
-/// and come back after it.
+/// An SDK whose stream begins is told what changed within this time: it may have asked before the change, and listens
+/// only now.
 const LOOK_BACK: Duration = Duration::from_secs(120);
+/// How far the clocks of two relays may be apart that take each other's tokens.
+const SKEW: Duration = Duration::from_secs(5);
 
 /// A stream that begins.
 pub(crate) struct Opening {
@@ -83,7 +85,7 @@ impl Api {
         kind: Kind,
         version: Version,
     ) -> Opening {
-        let issued = Duration::from_secs(asker.map_or(0, |asker| asker.grant.issued_s));
+        let issued = Duration::from_secs(asker.map_or(0, |asker| asker.grant.issued_s)).saturating_sub(SKEW);
         let since = now().saturating_sub(LOOK_BACK).max(issued);
         Opening {
             environment: Arc::clone(&environment.id),

@@ -56,6 +56,24 @@ fn older_sdks_are_told_of_no_rule_that_would_widen_a_group() {
 }
 
 #[test]
+fn no_two_rules_are_told_with_the_same_priority() {
+    let rule = |priority: i64, id: &str| json!({ "ruleId": id, "priority": priority, "clauses": [clause("name", "in", &["x"])], "serve": { "variation": "true" } });
+    let told = |rules: &[(i64, &str)]| {
+        let rules: Vec<_> = rules.iter().map(|(priority, id)| rule(*priority, id)).collect();
+        let built =
+            build(environment("e", vec![flag("f", json!({ "rules": rules }))]), &History::default(), 1);
+        let flags = built.as_told().flags;
+        flags[0].rules.iter().map(|rule| (rule.priority, rule.rule_id.clone().unwrap())).collect::<Vec<_>>()
+    };
+    let check = |rules: &[(i64, &str)], expected: &[(i64, &str)]| {
+        let expected: Vec<_> = expected.iter().map(|(priority, id)| (*priority, (*id).to_owned())).collect();
+        assert_eq!(told(rules), expected);
+    };
+    check(&[(7, "b"), (7, "c"), (2, "a")], &[(1, "a"), (2, "b"), (3, "c")]);
+    check(&[(9, "b"), (2, "a")], &[(2, "a"), (9, "b")]);
+}
+
+#[test]
 fn versions_only_grow_and_only_with_the_content() {
     let told = |variation: &str, version: u64| {
         environment(

@@ -1,6 +1,7 @@
 //! The whole of what SDKs see, over loopback.
 
 mod peer;
+mod secure;
 mod streams;
 
 use std::sync::Arc;
@@ -37,6 +38,14 @@ impl Relay {
     }
 
     fn start_with(flags: Vec<FeatureConfig>, change: impl FnOnce(&mut Api)) -> Self {
+        Self::start_over(flags, change, None)
+    }
+
+    fn start_over(
+        flags: Vec<FeatureConfig>,
+        change: impl FnOnce(&mut Api),
+        tls: Option<TlsAcceptor>,
+    ) -> Self {
         let store = Arc::new(Store::default());
         let other = Update::Environment(environment("other", vec![serving("g", "true")]));
         let applied = store.apply(vec![Update::Environment(environment("e", flags)), other]);
@@ -56,7 +65,7 @@ impl Relay {
         let listener = listen::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let port = listener.local_addr().unwrap().port();
         let drain = Drain::default();
-        let front = Arc::new(Front::new(Arc::new(api), None, 1000, Duration::from_millis(50)));
+        let front = Arc::new(Front::new(Arc::new(api), tls, 1000, Duration::from_millis(50)));
         drain.spawn(front.accept(listener, drain.clone()));
         Self { store, port, drain }
     }

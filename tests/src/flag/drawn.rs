@@ -75,7 +75,7 @@ fn some(rng: &mut Rng, most: usize, mut draw: impl FnMut(&mut Rng) -> Value) -> 
 
 fn group(rng: &mut Rng, number: usize) -> Value {
     let rule =
-        |rng: &mut Rng| json!({ "ruleId": "r", "priority": rng.i64(..5), "clauses": clauses(rng, number) });
+        |rng: &mut Rng| json!({ "ruleId": "r", "priority": rng.i64(0..3), "clauses": clauses(rng, number) });
     let serving = if rng.bool() { some(rng, 3, rule) } else { Vec::new() };
     json!({
         "identifier": format!("g{number}"), "name": format!("g{number}"), "version": 1,
@@ -110,7 +110,7 @@ fn flag(rng: &mut Rng, number: usize) -> Value {
         };
         json!({ "variation": "c", "targets": some(rng, 2, target), "targetSegments": groups })
     };
-    let rule = |rng: &mut Rng| json!({ "ruleId": "r", "priority": rng.i64(..5), "clauses": clauses(rng, 13), "serve": serve(rng) });
+    let rule = |rng: &mut Rng| json!({ "ruleId": "r", "priority": rng.i64(0..3), "clauses": clauses(rng, 13), "serve": serve(rng) });
     let before = |rng: &mut Rng| {
         // Rarely one that is not there.
         let other = if rng.u8(..8) == 0 { 9999 } else { rng.usize(..number.max(1)) };

@@ -175,6 +175,23 @@ fn a_file_that_nobody_can_read_may_be_any_environment() {
 }
 
 #[test]
+fn a_mounted_map_is_swapped_as_a_whole() {
+    use std::os::unix::fs::symlink;
+    let mut place = Place::new();
+    // As clusters mount them: the files are links through one link, which is swapped.
+    place.write("..1/a.yaml", "flags: { f: { default: true } }");
+    place.write("..2/a.yaml", "flags: { f: { default: false } }");
+    symlink("..1", place.path("..data")).unwrap();
+    symlink("..data/a.yaml", place.path("a.yaml")).unwrap();
+    assert!(place.read(SOON).is_empty());
+    assert_eq!(place.value("a").as_deref(), Some("true"));
+    symlink("..2", place.path("..data_tmp")).unwrap();
+    fs::rename(place.path("..data_tmp"), place.path("..data")).unwrap();
+    assert!(place.read(SOON).is_empty());
+    assert_eq!(place.value("a").as_deref(), Some("false"));
+}
+
+#[test]
 fn what_is_not_ours_is_passed_over() {
     let mut place = Place::new();
     place.write("README.md", "{");
