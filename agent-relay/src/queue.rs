@@ -1,6 +1,7 @@
 //! The durable queue: what is accepted is on disk first, and leaves in order for each agent.
 
 mod budget;
+mod compact;
 mod dead;
 mod frame;
 mod groups;

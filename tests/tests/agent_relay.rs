@@ -361,6 +361,7 @@ fn every_request_is_accounted_for_while_the_relay_is_killed_again_and_again_amid
         thread::sleep(Duration::from_millis(random.u64(0..600)));
         assert!(relay.balance().adds_up());
         receiver.answer(*random.choice(&[202, 202, 503]).unwrap());
+        // Sleeps: as above.
         thread::sleep(Duration::from_millis(random.u64(0..300)));
         relay.kill_and_start();
         agents.port.store(relay.port, Ordering::SeqCst);

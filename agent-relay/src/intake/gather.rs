@@ -63,11 +63,13 @@ where
         if length > most {
             return Gathered::TooLarge;
         }
-        if length > bytes.capacity() as u64 {
-            bytes.reserve(bytes.len().max(data.len()));
-        }
-        // Of a body whose length was told, what did not come yet takes up no memory.
-        let used = if told.is_some() { length } else { bytes.capacity() as u64 };
+        // Of a body whose length was told, what did not come yet takes up no memory; another one grows by doubling.
+        let capacity = bytes.capacity() as u64;
+        let used = match told {
+            Some(_) => length,
+            None if length > capacity => length.max(capacity * 2),
+            None => capacity,
+        };
         while used > room {
             // Waiting for more while holding some would be waiting for each other.
             let Ok(more) = memory.try_acquire_many(kib(STEP)) else { return Gathered::NoMemory };

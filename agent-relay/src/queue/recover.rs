@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use common::disk::Disk;
@@ -98,6 +98,7 @@ pub(crate) fn recover(disk: Arc<dyn Disk>, folder: &Path) -> io::Result<(Store, 
             folder: folder.to_owned(),
             state: Mutex::new(state),
             budget: Budget::new(MEMORY_BYTES),
+            layout: RwLock::default(),
         },
         found,
     ))

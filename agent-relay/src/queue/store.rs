@@ -4,7 +4,8 @@ use std::{
     collections::{BTreeMap, HashSet},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use common::disk::Disk;
 
 use super::{
     budget::{Budget, Share},
+    compact::Worth,
     frame::{self, Record},
     index::{self, Entry},
     ledger::{Given, Ledger, Position},
@@ -36,6 +38,8 @@ pub(super) struct Segment {
     pub(super) checked: bool,
     /// A record that is known to be needed yet.
     pub(super) needed: Option<(u32, u64)>,
+    /// And since when it is this one.
+    pub(super) needed_since: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -65,6 +69,8 @@ pub(crate) struct Store {
     pub(super) folder: PathBuf,
     pub(super) state: Mutex<State>,
     pub(super) budget: Arc<Budget>,
+    /// Held to read while an index and its file have to be of one kind, and to write while they are not.
+    pub(super) layout: RwLock<()>,
 }
 
 /// A record that was read back.
@@ -111,6 +117,7 @@ impl Store {
 
     /// The first record of an agent that is not done.
     pub(crate) fn next(&self, agent: u32) -> io::Result<Next> {
+        let _steady = self.layout.read().unwrap_or_else(PoisonError::into_inner);
         let (done, last, near) = {
             let state = self.state();
             let known = state.ledger.agent(agent);
@@ -244,7 +251,8 @@ impl Store {
     }
 
     /// Removes the files that nobody needs, as far as `durable` knows what is done. Returns how many.
-    pub(super) fn sweep(&self, active: u64, durable: &dyn Fn(u32) -> u64) -> io::Result<usize> {
+    /// One that has waited long for few of its records is made small.
+    pub(super) fn sweep(&self, active: u64, durable: &dyn Fn(u32) -> u64, worth: Worth) -> io::Result<usize> {
         let sealed: Vec<_> = {
             let state = self.state();
             let is_old =
@@ -253,9 +261,14 @@ impl Store {
         };
         let mut removed = 0;
         let mut read = 0;
+        let mut compacted = false;
         for (number, needed) in sealed {
             let is_needed = |(agent, record): (u32, u64)| record > durable(agent);
             if needed.is_some_and(is_needed) {
+                let is_entry_needed = |entry: &Entry| is_needed((entry.agent, entry.number));
+                if !compacted {
+                    compacted = self.compact(number, worth, &is_entry_needed)?;
+                }
                 continue;
             }
             // The others have time: those who wait to be written have not.
@@ -267,6 +280,7 @@ impl Store {
             if needed.is_some() {
                 if let Some(segment) = self.state().segments.get_mut(&number) {
                     segment.needed = needed;
+                    segment.needed_since = Some(Instant::now());
                 }
                 continue;
             }

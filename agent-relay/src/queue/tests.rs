@@ -1,6 +1,7 @@
 //! Power cuts and failures at every step, on a disk that forgets what was not synced.
 
 mod aside;
+mod compacted;
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,12 @@ use common::disk::{
 
 use super::*;
 
-const FULL: Full = Full { bytes: 600, records: 6, marks_bytes: 900 };
+const FULL: Full = Full {
+    bytes: 600,
+    records: 6,
+    marks_bytes: 900,
+    worth: compact::Worth { after: Duration::ZERO, bytes: 0 },
+};
 
 fn open(model: &Model) -> io::Result<(Arc<Store>, Writer)> {
     let disk: Arc<dyn Disk> = Arc::new(model.clone());

@@ -15,6 +15,7 @@ use common::{disk::LogFile, quiet::Quiet};
 
 use super::{
     Quota, Refusal,
+    compact::Worth,
     frame::{self, FILE_HEAD, FileHead, Fixed, LAST, MOVED, ORIGIN, REPLAYED, REQUEST},
     index::Entry,
     ledger::{Arrival, Position},
@@ -30,11 +31,14 @@ pub(crate) struct Full {
     pub(crate) records: usize,
     /// When the marks are written anew.
     pub(crate) marks_bytes: u64,
+    /// When a file of which little is needed is made small.
+    pub(crate) worth: Worth,
 }
 
 impl Default for Full {
     fn default() -> Self {
-        Self { bytes: 64 << 20, records: 1 << 16, marks_bytes: 8 << 20 }
+        let worth = Worth { after: Duration::from_secs(60), bytes: 1 << 20 };
+        Self { bytes: 64 << 20, records: 1 << 16, marks_bytes: 8 << 20, worth }
     }
 }
 
@@ -356,7 +360,7 @@ impl Writer {
             return Err(error);
         }
         let active = self.active.as_ref().map_or(self.highest + 1, |active| active.number);
-        self.store.sweep(active, &|agent| self.marking.durable(agent))?;
+        self.store.sweep(active, &|agent| self.marking.durable(agent), self.full.worth)?;
         self.has_swept = true;
         self.marking.reserve(&self.store);
         Ok(())
