@@ -19,6 +19,7 @@ pub mod meters;
 mod recent;
 mod roster;
 pub mod ruleset;
+pub mod saas;
 mod sdk;
 pub mod secret;
 pub mod server;

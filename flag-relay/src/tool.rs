@@ -37,6 +37,7 @@ pub fn command() -> Command {
     };
     crate::DAEMON
         .command()
+        .subcommand(crate::saas::SAAS.command().name("saas"))
         .subcommand(
             Command::new("check")
                 .about(
