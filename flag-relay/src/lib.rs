@@ -11,6 +11,7 @@ pub mod environment;
 pub mod evaluate;
 #[cfg(test)]
 mod example;
+pub mod export;
 mod front;
 pub mod hub;
 pub mod keep;

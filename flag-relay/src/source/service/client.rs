@@ -65,7 +65,7 @@ pub(crate) enum Error {
 
 impl Error {
     /// With everything behind it.
-    pub(super) fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         let mut told = self.to_string();
         let mut behind = self.source();
         while let Some(error) = behind {
