@@ -175,7 +175,8 @@ fn no_fault_shows_anything_that_was_not_or_goes_back() {
             last = seen;
             (value == number).then_some(())
         });
-        serves(&relay, "f1", "true");
+        let what = format!("f1 in spite of {fault}");
+        wait_for(&what, || relay.served("f1").filter(|served| served.0 == "true"));
         saas.fail(&json!({}));
     }
     assert_eq!((relay.stop(), saas.stop()), (0, 0));

@@ -57,6 +57,11 @@ const MOST_PAUSE: Duration = Duration::from_secs(60);
 const GOOD_STREAM: Duration = Duration::from_secs(30);
 /// How long until a list that was older than what was heard is read again.
 const BEHIND_PAUSE: Duration = Duration::from_millis(500);
+/// How long until everything is read again after a stream began: what was read then may have come from a part of the
+/// service that had not heard yet of what happened before the stream.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+/// How often everything is read although nothing was heard.
+const LOOK: Duration = Duration::from_secs(600);
 /// What stands beside problems.
 const PLACE: &str = "flag service";
 
@@ -147,6 +152,7 @@ impl Follower {
     async fn listen(&mut self, mut stream: Stream) -> End {
         self.sink.standing.stream(StreamState::Connected, now_ms());
         tracing::info!("the account stream is open");
+        let mut look = time::Instant::now() + FIRST_LOOK;
         loop {
             let patience = if self.memory.is_behind() { BEHIND_PAUSE } else { Duration::MAX };
             let event = tokio::select! {
@@ -155,6 +161,14 @@ impl Follower {
                     Ok(()) => return End::KeyChanged,
                     Err(_) => return End::Stop,
                 },
+                () = time::sleep_until(look) => {
+                    look = time::Instant::now() + LOOK.mul_f64(0.5 + fastrand::f64());
+                    match self.read_all().await {
+                        Ok(()) => continue,
+                        Err(Error::Deleted) => return End::KeyDeleted,
+                        Err(error) => return End::Failed(error),
+                    }
+                }
                 () = time::sleep(patience) => {
                     for id in self.memory.behind() {
                         if let Err(error) = self.read_environment(&id).await {
