@@ -159,7 +159,8 @@ fn source(settings: &mut Settings) -> Source {
     let (key, key_file) = (settings.secret("proxy_key"), settings.optional("proxy_key_file").map(Into::into));
     if key.is_none() && key_file.is_none() {
         settings.problem(
-            "there is nothing to serve: set PROXY_KEY or PROXY_KEY_FILE, or OFFLINE=true and CONFIG_DIR".to_owned(),
+            "there is nothing to serve: set PROXY_KEY or PROXY_KEY_FILE, or OFFLINE=true and CONFIG_DIR"
+                .to_owned(),
         );
     }
     Source::Service(Service {

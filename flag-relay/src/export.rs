@@ -23,7 +23,8 @@ use crate::{
 
 /// Its part of the command line.
 pub fn command() -> Command {
-    let key = Arg::new("proxy_key").long("proxy-key").env("PROXY_KEY").hide_env_values(true).value_name("SECRET");
+    let key =
+        Arg::new("proxy_key").long("proxy-key").env("PROXY_KEY").hide_env_values(true).value_name("SECRET");
     let file = Arg::new("proxy_key_file").long("proxy-key-file").env("PROXY_KEY_FILE").value_name("FILE");
     let service = Arg::new("client_service").long("client-service").env("CLIENT_SERVICE").value_name("URL");
     Command::new("export")
@@ -66,7 +67,8 @@ fn export(matches: &ArgMatches) -> anyhow::Result<()> {
     let (_told, key) = service::key(&service).context("set PROXY_KEY or PROXY_KEY_FILE")?;
     let client = Client::new(&service, key)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let environments = runtime.block_on(client.configuration(None)).map_err(|error| anyhow::anyhow!(error.told()))?;
+    let environments =
+        runtime.block_on(client.configuration(None)).map_err(|error| anyhow::anyhow!(error.told()))?;
     let mut out = io::stdout().lock();
     for told in environments {
         ensure!(is_plain(&told.id), "environment {} cannot be the name of a folder", told.id);

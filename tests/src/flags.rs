@@ -70,7 +70,8 @@ impl Saas {
     pub fn start(folder: &Path) -> Self {
         let mut saas = Self { daemon: None, port: 0, folder: folder.to_owned() };
         saas.again();
-        let place = json!({ "org": "o", "project": "p", "identifier": "prod", "name": "prod", "production": true });
+        let place =
+            json!({ "org": "o", "project": "p", "identifier": "prod", "name": "prod", "production": true });
         saas.put(&format!("/admin/environments/{ENVIRONMENT}"), &place);
         saas.admin("POST", &format!("/admin/environments/{ENVIRONMENT}/keys"), &json!({ "key": KEY }));
         saas.put_flag(&flag("f1", false));

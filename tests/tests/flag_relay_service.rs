@@ -196,13 +196,15 @@ fn metrics_arrive_to_the_unit_through_restarts_of_both() {
             pair("SDK_TYPE", "server"),
             pair("target", "global"),
         ];
-        let data = json!({ "timestamp": 1, "count": count, "metricsType": "FFMETRICS", "attributes": attributes });
+        let data =
+            json!({ "timestamp": 1, "count": count, "metricsType": "FFMETRICS", "attributes": attributes });
         let url = format!("{}/metrics/{ENVIRONMENT}", relay.url());
         let body = json!({ "metricsData": [data], "targetData": [] });
         assert_eq!(ask("POST", &url, relay.token().as_deref(), &body).0, 200);
     };
     post(&relay, 3);
-    let total = |saas: &Saas| saas.admin("GET", "/admin/metrics", &Value::Null)[ENVIRONMENT]["f1"]["true"].as_u64();
+    let total =
+        |saas: &Saas| saas.admin("GET", "/admin/metrics", &Value::Null)[ENVIRONMENT]["f1"]["true"].as_u64();
     wait_for("3", || (total(&saas) == Some(3)).then_some(()));
     assert_eq!(saas.stop(), 0);
     post(&relay, 4);

@@ -137,7 +137,11 @@ fn check(id: &str, told: &Environment) -> Result<(), String> {
     };
     let built = environment::Environment::build(told, &History::default(), 1);
     let told = |problems: Vec<_>| {
-        problems.iter().map(|problem: &crate::ruleset::Problem| problem.to_string()).collect::<Vec<_>>().join("; ")
+        problems
+            .iter()
+            .map(|problem: &crate::ruleset::Problem| problem.to_string())
+            .collect::<Vec<_>>()
+            .join("; ")
     };
     built.map(drop).map_err(told)
 }

@@ -96,3 +96,78 @@ fn within(id: &str, before: &Environment, after: &Environment, version: u64, eve
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn book(environments: &serde_json::Value, scope: Option<&str>) -> Book {
+        let key = |scope| {
+            json!({ "relay": {
+                "identifier": "relay", "name": "", "description": "", "createdAt": 0, "updatedAt": 0, "version": 1,
+                "organizations": { "o": { "projects": { "p": { "scope": scope } } } }, "hash": "", "older": {},
+            } })
+        };
+        let keys = scope.map_or(json!({}), key);
+        let told = json!({
+            "version": 9, "environments": environments, "proxy_keys": keys, "deleted_keys": [],
+        });
+        serde_json::from_value(told).unwrap()
+    }
+
+    fn environment(keys: &[&str], flags: &[(&str, u64)]) -> serde_json::Value {
+        let flags = flags.iter().map(|(name, version)| {
+            let flag = crate::example::flag(name, json!({ "version": version }));
+            ((*name).to_owned(), json!(flag))
+        });
+        let flags: serde_json::Map<_, _> = flags.collect();
+        json!({ "org": "o", "project": "p", "identifier": "e", "production": true, "keys": keys, "flags": flags,
+            "groups": {} })
+    }
+
+    fn told(old: &Book, new: &Book) -> Vec<(&'static str, String, u64)> {
+        let told = difference(old, new).into_iter();
+        told.map(|(_, event)| {
+            (
+                event.event,
+                format!("{}{}{}", event.identifier, event.api_key, event.environments.join(",")),
+                event.version,
+            )
+        })
+        .collect()
+    }
+
+    #[test]
+    fn what_changed_is_told_and_nothing_else() {
+        let old = book(&json!({ "e": environment(&["a"], &[("f", 1), ("g", 2), ("h", 3)]) }), Some("all"));
+        let new = book(&json!({ "e": environment(&["b"], &[("f", 1), ("g", 4), ("i", 5)]) }), Some("all"));
+        let expected = [
+            ("patch", "g", 4),
+            ("create", "i", 5),
+            ("delete", "h", 9),
+            ("apiKeyAdded", "b", 0),
+            ("apiKeyRemoved", "a", 0),
+        ];
+        assert_eq!(
+            told(&old, &new),
+            expected.map(|(event, name, version)| (event, name.to_owned(), version))
+        );
+        assert_eq!(told(&new, &new), []);
+    }
+
+    #[test]
+    fn keys_are_told_what_they_open() {
+        let environments = json!({ "e": environment(&[], &[]) });
+        let (all, none, gone) = (
+            book(&environments, Some("all")),
+            book(&environments, Some("non-prod")),
+            book(&environments, None),
+        );
+        assert_eq!(told(&none, &all), [("environmentsAdded", "e".to_owned(), 0)]);
+        assert_eq!(told(&all, &none), [("environmentsRemoved", "e".to_owned(), 0)]);
+        assert_eq!(told(&all, &gone), [("proxyKeyDeleted", String::new(), 0)]);
+        assert_eq!(told(&book(&json!({}), Some("all")), &all), [("environmentsAdded", "e".to_owned(), 0)]);
+    }
+}

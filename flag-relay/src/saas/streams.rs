@@ -8,7 +8,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use tokio::{sync::{broadcast, mpsc, watch}, time};
+use tokio::{
+    sync::{broadcast, mpsc, watch},
+    time,
+};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
 use super::{

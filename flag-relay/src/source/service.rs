@@ -21,7 +21,11 @@ use tokio::{
     time,
 };
 
-pub(crate) use self::{client::Client, forward::Forwarder, key::{follow, key}};
+pub(crate) use self::{
+    client::Client,
+    forward::Forwarder,
+    key::{follow, key},
+};
 use self::{
     client::{Error, Stream},
     events::{Account, Event},

@@ -24,7 +24,9 @@ use crate::{
 
 pub(super) fn router() -> Router<Arc<Office>> {
     let one = get(show).patch(change).delete(remove);
-    Router::new().route("/admin/proxy/keys", get(list).post(create)).route("/admin/proxy/keys/{identifier}", one)
+    Router::new()
+        .route("/admin/proxy/keys", get(list).post(create))
+        .route("/admin/proxy/keys/{identifier}", one)
 }
 
 #[derive(Deserialize)]

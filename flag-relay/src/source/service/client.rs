@@ -275,7 +275,9 @@ impl Client {
         match response.status() {
             StatusCode::OK => {}
             StatusCode::GONE => return Err(Error::Deleted),
-            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => return Err(Error::Refused(status)),
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                return Err(Error::Refused(status));
+            }
             status => return Err(Error::Answered { what: WHAT, status }),
         }
         let bytes = response.bytes().await.map_err(Error::unreachable(WHAT))?;
@@ -328,6 +330,7 @@ fn encode(text: &str) -> impl std::fmt::Display {
 
 /// What a token says, as far as it can be read; it is the service's business whether it is good.
 fn claims(token: &str) -> Claims {
-    let told = token.split('.').nth(1).and_then(|told| URL_SAFE_NO_PAD.decode(told.trim_end_matches('=')).ok());
+    let told =
+        token.split('.').nth(1).and_then(|told| URL_SAFE_NO_PAD.decode(told.trim_end_matches('=')).ok());
     told.and_then(|told| serde_json::from_slice(&told).ok()).unwrap_or_default()
 }

@@ -155,7 +155,10 @@ impl Forwarder {
 /// Whether the same would be answered again; of an environment that is gone, nobody wants to know any more.
 fn is_final(status: StatusCode) -> bool {
     use StatusCode as Code;
-    matches!(status, Code::BAD_REQUEST | Code::NOT_FOUND | Code::PAYLOAD_TOO_LARGE | Code::UNPROCESSABLE_ENTITY)
+    matches!(
+        status,
+        Code::BAD_REQUEST | Code::NOT_FOUND | Code::PAYLOAD_TOO_LARGE | Code::UNPROCESSABLE_ENTITY
+    )
 }
 
 fn datum(used: &Use, count: &Count) -> Value {

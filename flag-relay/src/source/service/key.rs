@@ -27,7 +27,8 @@ fn read(path: &Path) -> std::io::Result<Option<Secret>> {
 /// When there is none.
 pub(crate) fn key(service: &Service) -> anyhow::Result<(watch::Sender<Secret>, watch::Receiver<Secret>)> {
     let file = service.key_file.as_deref();
-    let found = file.map(|path| read(path).with_context(|| format!("read {}", path.display()))).transpose()?;
+    let found =
+        file.map(|path| read(path).with_context(|| format!("read {}", path.display()))).transpose()?;
     let key = found.flatten().or_else(|| service.key.clone()).context("there is no key in the file")?;
     Ok(watch::channel(key))
 }

@@ -196,7 +196,11 @@ mod tests {
         assert!(memory.take_flags("e", &list(&[("f", 5)]), now));
         assert_eq!(memory.hear(&change(Event::Patch, 5)), Verdict::Known);
         assert_eq!(memory.hear(&change(Event::Patch, 4)), Verdict::Known);
-        assert_eq!(memory.hear(&change(Event::Delete, 4)), Verdict::Read, "a late delete deletes nothing by itself");
+        assert_eq!(
+            memory.hear(&change(Event::Delete, 4)),
+            Verdict::Read,
+            "a late delete deletes nothing by itself"
+        );
         assert_eq!(memory.hear(&change(Event::Patch, 6)), Verdict::Read);
         assert_eq!(memory.hear(&change(Event::Patch, 0)), Verdict::Read);
         assert!(memory.take_flags("e", &list(&[("f", 6)]), now));
@@ -226,7 +230,11 @@ mod tests {
     #[test]
     fn an_environment_is_taken_whole() {
         let (mut memory, now) = (Memory::default(), Instant::now());
-        let told = |version| Environment { id: "e".to_owned(), flags: list(&[("f", version)]), ..Environment::default() };
+        let told = |version| Environment {
+            id: "e".to_owned(),
+            flags: list(&[("f", version)]),
+            ..Environment::default()
+        };
         assert!(memory.take(&told(5), now));
         assert!(!memory.take(&told(4), now));
         assert!(memory.take(&told(6), now) && !memory.is_behind());

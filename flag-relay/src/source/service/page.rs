@@ -51,7 +51,8 @@ impl Pages {
         self.promised = self.promised.max(page.item_count.unwrap_or_default());
         let is_empty = page.environments.is_empty();
         for part in page.environments {
-            let keys = part.api_keys.iter().map(|key| KeyHash::parse(key.strip_prefix("auth-key-").unwrap_or(key)));
+            let keys =
+                part.api_keys.iter().map(|key| KeyHash::parse(key.strip_prefix("auth-key-").unwrap_or(key)));
             let keys: Option<Vec<_>> = keys.collect();
             let told = shape::Environment {
                 keys: keys.ok_or_else(|| format!("environment {} has an SDK key that is none", part.id))?,
@@ -94,7 +95,8 @@ mod tests {
 
     fn page(count: usize, ids: &[&str]) -> Page {
         let environments: Vec<Value> = ids.iter().map(|id| environment(id)).collect();
-        serde_json::from_value(json!({ "itemCount": count, "pageCount": 2, "environments": environments })).unwrap()
+        serde_json::from_value(json!({ "itemCount": count, "pageCount": 2, "environments": environments }))
+            .unwrap()
     }
 
     #[test]
