@@ -30,7 +30,7 @@ use crate::{
     source::{
         Sink,
         directory::Directory,
-        service::{self, Client, Follower, Forwarder, Service},
+        service::{self, Client, Follower, Forwarder, Service, Spool},
         standing::Standing,
     },
     status,
@@ -92,12 +92,15 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
     let sink = Sink { store: Arc::clone(&store), standing, drain: drain.clone() };
     let (own, kept) = (Arc::clone(&store), keep.clone());
     spawn_blocking(move || own.apply(kept.read())).await.context("read what was kept")?;
-    match config.source.clone() {
-        Source::Directory(folder) => follow_folder(folder, sink, meters, &drain).await?,
-        Source::Service(service) => {
-            follow_service(&service, sink, Arc::clone(&api), &config.data_dir, &drain).await?;
+    let spool = match config.source.clone() {
+        Source::Directory(folder) => {
+            follow_folder(folder, sink, meters, &drain).await?;
+            None
         }
-    }
+        Source::Service(service) => {
+            follow_service(&service, sink, Arc::clone(&api), &config.data_dir, &drain).await?
+        }
+    };
     tracing::info!(environments = store.world().environments.len(), "the flags are read");
     drain.spawn(keep.run(Arc::clone(&store), drain.clone()));
 
@@ -113,6 +116,10 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
     notify::tell(notify::READY);
     drain.started().await;
     drain.idle().await;
+    // What SDKs posted until the end is passed on after the next start.
+    if let Some(spool) = spool {
+        spool.keep();
+    }
     Ok(())
 }
 
@@ -138,20 +145,22 @@ async fn follow_service(
     api: Arc<Api>,
     data_dir: &Path,
     drain: &Drain,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<Arc<Spool>>> {
     const FIRST_READ: Duration = Duration::from_secs(10);
     let (told, key) = service::key(service).context("read the proxy key")?;
     drain.spawn(service::follow(service.key_file.clone(), told, drain.clone()));
     let client = Arc::new(Client::new(service, key.clone())?);
+    let mut spool = None;
     if let Some(every) = service.metric_post {
         let forwarder = Forwarder::new(Arc::clone(&api), Arc::clone(&client), data_dir, every)?;
+        spool = Some(Arc::clone(&forwarder.spool));
         drain.spawn(forwarder.run(drain.clone()));
     }
     let (follower, first) = Follower::new(client, sink, Arc::clone(&api.meters), key);
     drain.spawn(follower.run(drain.clone()));
     // Whatever it is, what was kept is served now.
     time::timeout(FIRST_READ, first).await.ok();
-    Ok(())
+    Ok(spool)
 }
 
 /// Ready once there is something to serve.

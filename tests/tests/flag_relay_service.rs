@@ -206,7 +206,7 @@ fn metrics_arrive_to_the_unit_through_restarts_of_both() {
     let total =
         |saas: &Saas| saas.admin("GET", "/admin/metrics", &Value::Null)[ENVIRONMENT]["f1"]["true"].as_u64();
     wait_for("3", || (total(&saas) == Some(3)).then_some(()));
-    assert_eq!(saas.stop(), 0);
+    saas.daemon.take().unwrap().kill();
     post(&relay, 4);
     assert_eq!(relay.stop(), 0);
     relay.again();

@@ -23,7 +23,7 @@ use tokio::{
 
 pub(crate) use self::{
     client::Client,
-    forward::Forwarder,
+    forward::{Forwarder, Spool},
     key::{follow, key},
 };
 use self::{
@@ -201,6 +201,8 @@ impl Follower {
             Account::KeyDeleted => {}
             // An event that comes late may tell of one that is gone by now, or back.
             Account::Environments(ids) => {
+                // The token may say which environments it is for.
+                self.client.renew();
                 for id in ids {
                     self.read_environment(&id).await?;
                 }

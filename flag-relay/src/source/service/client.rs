@@ -292,6 +292,11 @@ impl Client {
         Ok(pass)
     }
 
+    /// The next question brings the key again.
+    pub(super) fn renew(&self) {
+        *self.pass.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn forget(&self, pass: &Arc<Pass>) {
         let mut known = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref().is_some_and(|known| Arc::ptr_eq(known, pass)) {

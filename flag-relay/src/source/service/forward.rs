@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,7 +15,7 @@ use anyhow::Context as _;
 use common::{backoff::Backoff, disk, drain::Drain};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tokio::time;
+use tokio::{task::spawn_blocking, time};
 
 use super::client::{Client, Error};
 use crate::{
@@ -29,13 +32,19 @@ const MOST_ENTRIES: usize = 2000;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MOST_PAUSE: Duration = Duration::from_secs(60);
 
+/// What waits to be passed on, on disk.
+pub(crate) struct Spool {
+    api: Arc<Api>,
+    folder: PathBuf,
+    number: AtomicU64,
+}
+
 /// Passes metrics on.
 pub(crate) struct Forwarder {
-    api: Arc<Api>,
+    /// What waits.
+    pub(crate) spool: Arc<Spool>,
     client: Arc<Client>,
-    folder: PathBuf,
     every: Duration,
-    number: u64,
 }
 
 impl Forwarder {
@@ -51,23 +60,21 @@ impl Forwarder {
     ) -> anyhow::Result<Self> {
         let folder = data_dir.join(FOLDER);
         disk::make_folder(&folder).context("make the folder of metrics that wait")?;
-        Ok(Self { api, client, folder, every, number: 0 })
+        Ok(Self { spool: Arc::new(Spool { api, folder, number: AtomicU64::new(0) }), client, every })
     }
 
-    /// Passes on from time to time; when the drain starts, what is left is kept for the next start.
-    pub(crate) async fn run(mut self, drain: Drain) {
+    /// Passes on from time to time until the drain starts.
+    pub(crate) async fn run(self, drain: Drain) {
         let mut backoff = Backoff::new(FIRST_PAUSE, MOST_PAUSE);
         let mut pause = self.every;
         loop {
-            let is_over = tokio::select! {
-                () = drain.started() => true,
-                () = time::sleep(pause) => false,
-            };
-            if let Err(error) = self.keep() {
-                tracing::error!("what SDKs evaluated cannot be kept, and is lost: {error:#}");
+            tokio::select! {
+                () = drain.started() => return,
+                () = time::sleep(pause) => {}
             }
-            if is_over {
-                return;
+            let spool = Arc::clone(&self.spool);
+            if spawn_blocking(move || spool.keep()).await.is_err() {
+                return drain.ask();
             }
             let sent = tokio::select! {
                 () = drain.started() => return,
@@ -87,8 +94,37 @@ impl Forwarder {
         }
     }
 
+    async fn send(&self) -> anyhow::Result<()> {
+        for (path, _) in self.spool.waiting()? {
+            let kept: Option<Value> = serde_json::from_slice(&fs::read(&path)?).ok();
+            let environment = kept.as_ref().and_then(|kept| kept.get("environment")?.as_str());
+            let body = kept.as_ref().and_then(|kept| kept.get("body"));
+            if let Some((environment, body)) = environment.zip(body) {
+                match self.client.post(environment, serde_json::to_vec(body)?).await {
+                    Ok(()) => self.spool.api.meters.forwarded(environment, "false"),
+                    // Told again, it would be refused again.
+                    Err(Error::Answered { status, .. }) if is_final(status) => {
+                        self.spool.api.meters.forwarded(environment, "true");
+                        tracing::warn!(environment, %status, "the flag service refuses metrics: they are dropped");
+                    }
+                    Err(error) => return Err(anyhow::anyhow!(error.told())),
+                }
+            }
+            fs::remove_file(&path).context("remove metrics that were passed on")?;
+        }
+        Ok(())
+    }
+}
+
+impl Spool {
     /// Writes what was posted since the last time.
-    fn keep(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn keep(&self) {
+        if let Err(error) = self.write() {
+            tracing::error!("what SDKs evaluated cannot be kept, and is lost: {error:#}");
+        }
+    }
+
+    fn write(&self) -> anyhow::Result<()> {
         let now_ms = now().as_millis();
         let mut by_environment: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for (used, count) in self.api.usage.take_unsent() {
@@ -96,8 +132,8 @@ impl Forwarder {
         }
         for (environment, data) in by_environment {
             for data in data.chunks(MOST_ENTRIES) {
-                self.number += 1;
-                let path = self.folder.join(format!("{now_ms:020}-{:010}.json", self.number));
+                let number = self.number.fetch_add(1, Ordering::Relaxed);
+                let path = self.folder.join(format!("{now_ms:020}-{number:010}.json"));
                 let body = json!({ "metricsData": data, "targetData": [] });
                 let kept = json!({ "environment": environment, "body": body });
                 disk::replace(&path, &serde_json::to_vec(&kept)?, || Ok(())).context("write metrics")?;
@@ -128,27 +164,6 @@ impl Forwarder {
         }
         found.sort();
         Ok(found)
-    }
-
-    async fn send(&self) -> anyhow::Result<()> {
-        for (path, _) in self.waiting()? {
-            let kept: Option<Value> = serde_json::from_slice(&fs::read(&path)?).ok();
-            let environment = kept.as_ref().and_then(|kept| kept.get("environment")?.as_str());
-            let body = kept.as_ref().and_then(|kept| kept.get("body"));
-            if let Some((environment, body)) = environment.zip(body) {
-                match self.client.post(environment, serde_json::to_vec(body)?).await {
-                    Ok(()) => self.api.meters.forwarded(environment, "false"),
-                    // Told again, it would be refused again.
-                    Err(Error::Answered { status, .. }) if is_final(status) => {
-                        self.api.meters.forwarded(environment, "true");
-                        tracing::warn!(environment, %status, "the flag service refuses metrics: they are dropped");
-                    }
-                    Err(error) => return Err(anyhow::anyhow!(error.told())),
-                }
-            }
-            fs::remove_file(&path).context("remove metrics that were passed on")?;
-        }
-        Ok(())
     }
 }
 
