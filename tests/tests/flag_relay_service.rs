@@ -146,12 +146,12 @@ fn no_fault_shows_anything_that_was_not_or_goes_back() {
     let faults = [
         json!({ "duplicate_events": true }),
         json!({ "reorder_events": true }),
-        json!({ "duplicate_events": true, "reorder_events": true, "stale_lists": 2 }),
+        json!({ "duplicate_events": true, "reorder_events": true, "stale_lists": 4 }),
         json!({ "slow_ms": 30 }),
         json!({ "half_pages": 2 }),
         json!({ "failures": 2 }),
         json!({ "expire_tokens": true }),
-        json!({ "drop_streams": true, "stale_lists": 1 }),
+        json!({ "drop_streams": true, "stale_lists": 3 }),
     ];
     saas.put_flag(&text_flag("n", "0"));
     serves(&relay, "n", "0");

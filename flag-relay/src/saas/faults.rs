@@ -15,7 +15,7 @@ use common::config::Secret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{admin::is_admitted, answer::Refusal, office::Office};
+use super::{admin::is_admitted, answer::Refusal, book::Book, office::Office};
 
 /// What goes wrong; everything is told anew each time.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -27,7 +27,7 @@ pub(super) struct Faults {
     pub(super) half_pages: u64,
     /// So many answers are 500.
     pub(super) failures: u64,
-    /// So many lists are those of before the last change.
+    /// So many lists, every second one, are as they were when this was asked for.
     pub(super) stale_lists: u64,
     /// Every event comes twice.
     pub(super) duplicate_events: bool,
@@ -42,6 +42,22 @@ pub(super) struct Faults {
     /// Tokens of older generations are not taken.
     #[serde(skip)]
     pub(super) generation: u64,
+    /// What was there when the faults were asked for.
+    #[serde(skip)]
+    pub(super) before: Arc<Book>,
+    #[serde(skip)]
+    is_fresh: bool,
+}
+
+impl Faults {
+    /// What a list is read from instead, when it is to be stale.
+    pub(super) fn stale(&mut self) -> Option<Arc<Book>> {
+        if self.stale_lists == 0 {
+            return None;
+        }
+        self.is_fresh = !self.is_fresh;
+        (self.is_fresh && take(&mut self.stale_lists)).then(|| Arc::clone(&self.before))
+    }
 }
 
 /// `PUT /faults`.
@@ -57,9 +73,11 @@ async fn change(
     if !is_admitted(token.as_ref(), &headers) {
         return Err(Refusal::new(StatusCode::UNAUTHORIZED, "the token is missing or wrong"));
     }
+    let book = office.book();
     let is_dropping = told.drop_streams;
     {
         let mut faults = office.faults();
+        told.before = book;
         told.generation = faults.generation + u64::from(told.expire_tokens);
         *faults = told;
     }
@@ -89,7 +107,7 @@ pub(super) async fn fail(State(office): State<Arc<Office>>, request: Request, ne
 }
 
 /// Whether it is one of those that are left.
-pub(super) fn take(left: &mut u64) -> bool {
+fn take(left: &mut u64) -> bool {
     let is_one = *left > 0;
     *left = left.saturating_sub(1);
     is_one

@@ -15,7 +15,7 @@ use tokio::sync::{broadcast, watch};
 use super::{
     book::Book,
     change::{Event, To, difference},
-    faults::{Faults, take},
+    faults::Faults,
     pass::Passes,
 };
 use crate::api::now;
@@ -35,8 +35,6 @@ pub(super) struct Office {
     /// Wakes streams to look whether they are still good; another number ends them.
     pub(super) look: watch::Sender<u64>,
     folder: PathBuf,
-    /// The book before its last change.
-    before: Mutex<Arc<Book>>,
     book: Mutex<Arc<Book>>,
     counts: Mutex<Counts>,
 }
@@ -53,7 +51,6 @@ impl Office {
             faults: Mutex::default(),
             told: broadcast::Sender::new(MOST_EVENTS),
             look: watch::Sender::new(0),
-            before: Mutex::default(),
             book: Mutex::new(Arc::new(read(&folder.join("book.json"))?)),
             counts: Mutex::new(read(&folder.join("metrics.json"))?),
             folder: folder.to_owned(),
@@ -67,7 +64,8 @@ impl Office {
 
     /// The book as lists are read from: not quite now when that was asked for.
     pub(super) fn listed(&self) -> Arc<Book> {
-        if take(&mut self.faults().stale_lists) { Arc::clone(&lock(&self.before)) } else { self.book() }
+        let stale = self.faults().stale();
+        stale.unwrap_or_else(|| self.book())
     }
 
     /// Changes the book. What `change` refuses changes nothing.
@@ -81,7 +79,7 @@ impl Office {
         let bytes = serde_json::to_vec(&next).context("write the book")?;
         replace(&self.folder.join("book.json"), &bytes)?;
         let events = difference(&book, &next);
-        *lock(&self.before) = std::mem::replace(&mut book, Arc::new(next));
+        *book = Arc::new(next);
         for event in events {
             // Nobody may be listening.
             self.told.send(Arc::new(event)).ok();
