@@ -334,6 +334,23 @@ impl Follower {
     }
 }
 
+/// For the fuzzers: reads these bytes as a page and as a stream, whole and byte by byte.
+pub(crate) fn attack(bytes: &[u8]) {
+    if let Ok(page) = serde_json::from_slice(bytes) {
+        let mut pages = page::Pages::default();
+        pages.take(page).ok();
+        pages.done().ok();
+    }
+    let whole = events::Reader::default().push(bytes);
+    let mut reader = events::Reader::default();
+    let split: Result<Vec<_>, _> = bytes.chunks(1).map(|byte| reader.push(byte)).collect();
+    assert_eq!(
+        split.map(|events| events.into_iter().flatten().collect()),
+        whole,
+        "it does not matter how it is split"
+    );
+}
+
 fn now_ms() -> u64 {
     u64::try_from(now().as_millis()).unwrap_or(u64::MAX)
 }
