@@ -10,6 +10,7 @@ use crate::{
     source::{
         layout::{self, Files},
         readable::{self, Format},
+        service,
     },
     store::{Update, World},
     token::Tokens,
@@ -53,6 +54,12 @@ pub fn environment(bytes: &[u8]) {
     }
 }
 
+/// What the flag service answers and streams: whatever the bytes are, and however they are split, nothing panics, and
+/// what they say is the same.
+pub fn answered(bytes: &[u8]) {
+    service::attack(bytes);
+}
+
 fn stands(update: Update) {
     let (world, _) = World::default().next(vec![update], 7);
     for environment in world.environments.values() {
@@ -89,6 +96,14 @@ mod tests {
         fn no_bytes_are_too_much(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             super::asked(&bytes);
             super::environment(&bytes);
+            super::answered(&bytes);
+        }
+
+        #[test]
+        fn nor_is_a_stream_that_is_nearly_one(
+            parts in proptest::collection::vec("(data: ?|event: \\*|:|\r?\n|\n\n|\\{\"event\":\"(patch|delete|apiKeyAdded)\",\"domain\":\"(flag|proxy)\",\"version\":(-1|7|null)\\}|\\[|é)", 0..40)
+        ) {
+            super::answered(parts.concat().as_bytes());
         }
 
         #[test]

@@ -10,8 +10,10 @@ use common::{
     listen,
 };
 
+use crate::source::service::Service;
+
 /// Every setting. Those of the documented relay keep their names and defaults.
-pub static SETTINGS: [Setting; 30] = [
+pub static SETTINGS: [Setting; 31] = [
     Setting::new("port", "PORT", "Where SDKs connect", Some("7000")),
     Setting::new("status_addr", "ADDRESS", "Where the status and the metrics are", Some("127.0.0.1:7001")),
     Setting::new("data_dir", "FOLDER", "Where what is served is kept", Some("/var/lib/wayside/flag-relay")),
@@ -20,6 +22,7 @@ pub static SETTINGS: [Setting; 30] = [
     Setting::new("offline", "BOOL", "Whether flags come from a folder and nothing else", Some("false")),
     Setting::new("config_dir", "FOLDER", "The folder with the environments", Some("/config")),
     Setting::new("proxy_key", "SECRET", "Opens the flag service", None),
+    Setting::new("proxy_key_file", "FILE", "The file with that key, looked at for another one", None),
     Setting::new("client_service", "URL", "The flag service", Some("https://config.ff.harness.io/api/1.0")),
     Setting::new(
         "metric_service",
@@ -91,6 +94,8 @@ pub struct Config {
 pub enum Source {
     /// A folder, watched for changes.
     Directory(PathBuf),
+    /// The flag service, followed.
+    Service(Service),
 }
 
 impl Configured for Config {
@@ -142,12 +147,37 @@ impl Config {
 }
 
 fn source(settings: &mut Settings) -> Source {
-    if !settings.flag("offline") {
+    if settings.flag("offline") {
+        return Source::Directory(settings.optional("config_dir").unwrap_or_default().into());
+    }
+    if settings.optional("redis_address").is_some() || settings.flag("read_replica") {
+        settings.problem("REDIS_ADDRESS, READ_REPLICA: Redis is not there yet; leave them out".to_owned());
+    }
+    if settings.flag("forward_targets") {
+        settings.refuse("forward_targets", "leave it out: targets are not passed on yet");
+    }
+    let (key, key_file) = (settings.secret("proxy_key"), settings.optional("proxy_key_file").map(Into::into));
+    if key.is_none() && key_file.is_none() {
         settings.problem(
-            "OFFLINE: this relay serves flags from a folder only; set OFFLINE=true and CONFIG_DIR".to_owned(),
+            "there is nothing to serve: set PROXY_KEY or PROXY_KEY_FILE, or OFFLINE=true and CONFIG_DIR"
+                .to_owned(),
         );
     }
-    Source::Directory(settings.optional("config_dir").unwrap_or_default().into())
+    Source::Service(Service {
+        key,
+        key_file,
+        client_service: address(settings, "client_service"),
+        metric_service: address(settings, "metric_service"),
+        metric_post: seconds(settings, "metric_post_duration"),
+    })
+}
+
+fn address(settings: &mut Settings, key: &'static str) -> String {
+    let told = settings.required(key);
+    if !told.starts_with("http://") && !told.starts_with("https://") {
+        settings.refuse(key, "use http:// or https://");
+    }
+    told
 }
 
 fn tls(settings: &mut Settings) -> Option<(PathBuf, PathBuf)> {

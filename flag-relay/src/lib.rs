@@ -11,6 +11,7 @@ pub mod environment;
 pub mod evaluate;
 #[cfg(test)]
 mod example;
+pub mod export;
 mod front;
 pub mod hub;
 pub mod keep;
@@ -19,6 +20,7 @@ pub mod meters;
 mod recent;
 mod roster;
 pub mod ruleset;
+pub mod saas;
 mod sdk;
 pub mod secret;
 pub mod server;

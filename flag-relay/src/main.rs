@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use flag_relay::{DAEMON, config::Config, server, tool};
+use flag_relay::{DAEMON, config::Config, export, saas, server, tool};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -17,6 +17,8 @@ fn main() -> ExitCode {
     match matches.subcommand() {
         Some(("check", matches)) => tool::check(matches),
         Some(("eval", matches)) => tool::eval(matches),
+        Some(("export", matches)) => export::run(matches),
+        Some(("saas", matches)) => saas::SAAS.run(matches, saas::Config::resolve, saas::serve),
         _ => DAEMON.run(&matches, Config::resolve, server::serve),
     }
 }

@@ -42,6 +42,13 @@ struct Sdk {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[expect(non_snake_case, reason = "the label is called so")]
+struct Forwarded {
+    envID: String,
+    error: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
 }
@@ -70,6 +77,7 @@ pub struct Meters {
     /// Events that were written to streams.
     pub(crate) events: Gauge,
     ended: Family<Reason, Counter>,
+    forwarded: Family<Forwarded, Counter>,
     /// Loads of the source in which something was refused.
     pub(crate) refused_loads: Counter,
     /// Connections that were accepted.
@@ -97,6 +105,9 @@ impl Default for Meters {
         registry.register("flag_relay_streams", "Streams of SDKs that are open", streams.clone());
         let ended = Family::default();
         registry.register("flag_relay_streams_ended", "Streams that ended, by reason", ended.clone());
+        let forwarded = Family::default();
+        let help = "Bodies of metrics that were passed on, or could not be";
+        registry.register("ff_proxy_metrics_forwarded", help, forwarded.clone());
         let refused_loads = Counter::default();
         let help = "Loads of the source in which something was refused";
         registry.register("flag_relay_source_refused", help, refused_loads.clone());
@@ -113,6 +124,7 @@ impl Default for Meters {
             streams,
             events,
             ended,
+            forwarded,
             refused_loads,
             connections,
         }
@@ -153,6 +165,11 @@ impl Meters {
             };
         }
         self.sdks.get_or_create(&labels).inc();
+    }
+
+    /// A body of metrics was passed on, or could not be.
+    pub(crate) fn forwarded(&self, environment: &str, error: &'static str) {
+        self.forwarded.get_or_create(&Forwarded { envID: environment.to_owned(), error }).inc();
     }
 
     pub(crate) fn stream_ended(&self, reason: &'static str) {

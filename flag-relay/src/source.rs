@@ -4,6 +4,7 @@
 pub mod directory;
 pub mod layout;
 pub mod readable;
+pub mod service;
 pub mod standing;
 
 use std::sync::Arc;

@@ -37,6 +37,8 @@ pub fn command() -> Command {
     };
     crate::DAEMON
         .command()
+        .subcommand(crate::saas::SAAS.command().name("saas"))
+        .subcommand(crate::export::command())
         .subcommand(
             Command::new("check")
                 .about(

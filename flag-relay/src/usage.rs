@@ -8,25 +8,43 @@ pub use self::ledger::{Count, Ledger, Posted, Use};
 
 /// The counts of all environments.
 #[derive(Debug, Default)]
-pub struct Usage(Mutex<Ledger>);
+pub struct Usage {
+    all: Mutex<Ledger>,
+    /// What was not passed on yet; `None` when nothing is.
+    unsent: Option<Mutex<Ledger>>,
+}
 
 impl Usage {
+    /// Counts of which what is new can be taken, to be passed on.
+    pub fn passed_on() -> Self {
+        Self { all: Mutex::default(), unsent: Some(Mutex::default()) }
+    }
+
+    /// What was added since the last time.
+    pub fn take_unsent(&self) -> Vec<(Use, Count)> {
+        let taken = self.unsent.as_ref().map(|unsent| std::mem::take(&mut *lock(unsent)));
+        taken.map(|taken| taken.all()).unwrap_or_default()
+    }
+
     /// Adds what an SDK posted; `now_ms` are milliseconds since 1970. Returns the kind of that SDK.
     pub fn add(&self, environment: &Arc<str>, posted: &Posted, now_ms: u64) {
-        self.lock().add(environment, posted, now_ms);
+        lock(&self.all).add(environment, posted, now_ms);
+        if let Some(unsent) = &self.unsent {
+            lock(unsent).add(environment, posted, now_ms);
+        }
     }
 
     /// Every use with its count.
     pub fn all(&self) -> Vec<(Use, Count)> {
-        self.lock().all()
+        lock(&self.all).all()
     }
 
     /// How many evaluations were posted of which no room was left to say more.
     pub fn uncounted(&self) -> u64 {
-        self.lock().uncounted()
+        lock(&self.all).uncounted()
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Ledger> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -13,6 +13,7 @@ pub mod capture;
 pub mod daemon;
 pub mod docker;
 pub mod flag;
+pub mod flags;
 pub mod http;
 pub mod peer;
 pub mod plugin;

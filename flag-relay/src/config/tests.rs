@@ -24,10 +24,21 @@ fn the_command_line_is_well_formed() {
 #[test]
 fn a_folder_is_enough() {
     let config = resolve(&["--offline", "true", "--config-dir", "flags"]).unwrap();
-    let Source::Directory(folder) = config.source;
+    let Source::Directory(folder) = config.source else { panic!("it is another source") };
     assert_eq!(folder, Path::new("flags"));
     assert_eq!((config.listen.port(), config.status.to_string().as_str()), (7000, "127.0.0.1:7001"));
     assert_eq!(config.heartbeat, Some(Duration::from_secs(60)));
+}
+
+#[test]
+fn a_proxy_key_is_enough() {
+    let config = resolve(&["--proxy-key", "k", "--metric-post-duration", "0"]).unwrap();
+    let Source::Service(service) = config.source else { panic!("it is another source") };
+    assert_eq!(service.client_service, "https://config.ff.harness.io/api/1.0");
+    assert_eq!(service.metric_post, None);
+    let refused = |words: &[&str]| resolve(&[&["--proxy-key", "k"], words].concat()).unwrap_err().to_string();
+    assert!(refused(&["--redis-address", "r:6379"]).contains("Redis is not there yet"));
+    assert!(refused(&["--client-service", "config"]).contains("use http:// or https://"));
 }
 
 #[test]
