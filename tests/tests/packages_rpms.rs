@@ -1,6 +1,6 @@
 //! Each rpm: what rpmlint says of it, and what it puts where.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use tests::{docker::shipped, program::run};
 
@@ -13,11 +13,15 @@ const ALL: [(&str, &str); 6] = [
     ("wayside-flag-relay", "usr/bin/flag-relay"),
 ];
 
+fn rpm_of(package: &str) -> PathBuf {
+    shipped(&format!("{package}-{}-", env!("CARGO_PKG_VERSION")), ".rpm")
+}
+
 #[test]
 fn rpmlint_finds_nothing() {
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/rpm/rpmlint.toml");
     for (package, _) in ALL {
-        let rpm = shipped(&format!("{package}-"), ".rpm");
+        let rpm = rpm_of(package);
         let output =
             Command::new("rpmlint").args(["--strict", "--config", rules]).arg(&rpm).output().unwrap();
         let told = String::from_utf8_lossy(&output.stdout);
@@ -35,7 +39,7 @@ fn an_rpm_puts_its_files_where_they_belong() {
     };
     run(rpm().arg("--initdb"));
     for (package, binary) in ALL {
-        let file = shipped(&format!("{package}-"), ".rpm");
+        let file = rpm_of(package);
         // The scripts want the programs of a whole system, which this folder is not.
         run(rpm().args(["--install", "--nodeps", "--noscripts"]).arg(&file));
         assert!(root.path().join(binary).is_file(), "{package}");

@@ -73,7 +73,7 @@ fn recipe(package: &Package, tree: &[Entry], source: &Source) -> Result<String> 
         if package.units.is_empty() { String::new() } else { carried::script("rpm/scripts", package)? };
     let changes: String = carried::changes()?.lines().map(|line| format!("- {line}\n")).collect();
     Ok(format!(
-        "Name: {}\nVersion: {}\nRelease: 1\nSummary: {}\nLicense: Apache-2.0\nURL: {HOME}\n\n\
+        "Name: {}\nVersion: {}\nRelease: 1\nSummary: {}\nLicense: Apache-2.0\nURL: {HOME}\nPackager: {MAINTAINER}\n\n\
          %description\n{}\n\n\
          %install\ncp -a %{{_wayside_files}}/. %{{buildroot}}/\n\n\
          {scripts}\n\
