@@ -35,7 +35,10 @@ pub(super) fn build(package: &Package, built: &Built, source: &Source, folder: &
     };
     put("control", 0o644, fields(package, &tree, source)?)?;
     let configuration = tree.iter().filter(|entry| entry.is_configuration);
-    put("conffiles", 0o644, configuration.map(|entry| format!("/{}\n", entry.path)).collect())?;
+    let configuration: String = configuration.map(|entry| format!("/{}\n", entry.path)).collect();
+    if !configuration.is_empty() {
+        put("conffiles", 0o644, configuration)?;
+    }
     if !package.units.is_empty() {
         for name in ["postinst", "prerm", "postrm"] {
             put(name, 0o755, carried::script(&format!("deb/{name}"), package)?)?;
