@@ -32,8 +32,8 @@ fn machine(packages: &[&str]) -> Container {
     ]);
     wait_for("systemd to be up", || machine.does("systemctl is-system-running").then_some(()));
     for package in packages {
-        machine.put(&shipped(&format!("{package}_"), ".deb"), "/root/");
-        machine.shell(&format!("dpkg --install /root/{package}_*.deb"));
+        machine.put(&shipped(&format!("{package}_"), ".deb"), "/srv/");
+        machine.shell(&format!("dpkg --install /srv/{package}_*.deb"));
     }
     machine
 }
@@ -107,7 +107,7 @@ fn capture_lives_its_life() {
 
     // A configuration that is wrong is not tried again and again.
     machine.shell(
-        "cp /etc/wayside/goproxy.toml /root/good.toml; echo 'proxy_in_prot = 1' >> /etc/wayside/goproxy.toml",
+        "cp /etc/wayside/goproxy.toml /srv/good.toml; echo 'proxy_in_prot = 1' >> /etc/wayside/goproxy.toml",
     );
     assert!(!machine.does("systemctl restart goproxy"));
     wait_for("it to have failed", || (shown(&machine, "goproxy", "ActiveState") == "failed").then_some(()));
@@ -117,10 +117,10 @@ fn capture_lives_its_life() {
         told.iter().any(|line| line["MESSAGE"].to_string().contains("did you mean proxy_in_port?")),
         "{told:?}"
     );
-    machine.shell("cp /root/good.toml /etc/wayside/goproxy.toml; systemctl reset-failed goproxy; systemctl start goproxy");
+    machine.shell("cp /srv/good.toml /etc/wayside/goproxy.toml; systemctl reset-failed goproxy; systemctl start goproxy");
 
     // What the administrator wrote stays, and what was captured is there after an upgrade.
-    machine.shell("dpkg --install /root/wayside-goproxy_*.deb /root/wayside-forwarder_*.deb");
+    machine.shell("dpkg --install /srv/wayside-goproxy_*.deb /srv/wayside-forwarder_*.deb");
     wait_until_active(&machine, "goproxy");
     wait_until_active(&machine, "forwarder");
     assert!(machine.does("grep -q shop-1 /etc/wayside/goproxy.toml"));
@@ -196,19 +196,19 @@ fn autostop_is_upgraded_under_load_and_takes_up_a_new_token() {
     wait_for("the target to answer", || (machine.shell(get) == "200").then_some(()));
 
     // Each request on a connection of its own; what comes while the daemon restarts waits in the socket.
-    let load = format!("until [ -e /root/stop ]; do {get}; echo; done > /root/load 2>&1\n");
-    put("load.sh", &load, "/root/load.sh");
-    machine.shell("systemd-run --unit=load sh /root/load.sh");
-    let answered = || machine.shell("wc -l < /root/load").trim().parse::<u64>().unwrap();
+    let load = format!("until [ -e /srv/stop ]; do {get}; echo; done > /srv/load 2>&1\n");
+    put("load.sh", &load, "/srv/load.sh");
+    machine.shell("systemd-run --unit=load sh /srv/load.sh");
+    let answered = || machine.shell("wc -l < /srv/load").trim().parse::<u64>().unwrap();
     wait_for("some load", || (answered() > 20).then_some(()));
     let before = shown(&machine, "lw_tcp_proxy", "MainPID");
-    machine.shell("dpkg --install /root/wayside-autostop_*.deb");
+    machine.shell("dpkg --install /srv/wayside-autostop_*.deb");
     wait_until_active(&machine, "lw_tcp_proxy");
     assert_ne!(shown(&machine, "lw_tcp_proxy", "MainPID"), before, "it is the new one");
     let then = answered();
     wait_for("load afterwards", || (answered() > then + 20).then_some(()));
-    machine.shell("touch /root/stop");
-    let failed = machine.shell("grep --invert-match --line-regexp 200 /root/load || true");
+    machine.shell("touch /srv/stop");
+    let failed = machine.shell("grep --invert-match --line-regexp 200 /srv/load || true");
     assert_eq!(failed, "", "every request was answered");
 
     // The key is rotated as documented: in the file, without a restart.
@@ -241,7 +241,7 @@ fn a_relay_keeps_its_queue_through_an_upgrade() {
         serde_json::from_str::<Value>(&told).unwrap()["queued"].as_u64()
     };
     assert_eq!(queued(), Some(1));
-    machine.shell("dpkg --install /root/wayside-agent-relay_*.deb");
+    machine.shell("dpkg --install /srv/wayside-agent-relay_*.deb");
     wait_until_active(&machine, "agent-relay");
     assert_eq!(queued(), Some(1));
     machine.shell("dpkg --remove wayside-agent-relay");
