@@ -1,12 +1,18 @@
 //! The last plan, kept on disk: a plane that starts while the control plane is away listens where it did, and holds
 //! whoever comes.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use common::disk::replace_private;
 use prost::Message as _;
 
 use crate::wire::Plan;
+
+static WRITING: Mutex<()> = Mutex::new(());
 
 /// The plan that was kept last, if there is one that can be read.
 pub fn load(path: &Path) -> Option<Plan> {
@@ -26,6 +32,8 @@ pub fn load(path: &Path) -> Option<Plan> {
 /// # Errors
 /// When it cannot be written; the one before it is there still.
 pub fn keep(path: &Path, plan: &Plan) -> io::Result<()> {
+    // A link that broke amid this leaves it to end by itself, while the next one has a plan to keep already.
+    let _one_after_the_other = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     replace_private(path, &plan.encode_to_vec())
 }
 
