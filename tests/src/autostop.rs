@@ -152,7 +152,6 @@ pub fn script(folder: &Path, name: &str, text: &str) {
 
 /// Both daemons before some machines; either can be killed and started again.
 pub struct Autostop {
-    folder: TempDir,
     /// lw_proxy, while it runs.
     pub control: Option<Daemon>,
     /// lw_tcp_proxy, while it runs.
@@ -160,6 +159,8 @@ pub struct Autostop {
     status_port: u16,
     usage_port: u16,
     targets: usize,
+    /// Goes last: until they are gone, they write to it.
+    folder: TempDir,
 }
 
 impl Autostop {
