@@ -59,4 +59,21 @@ mod tests {
             assert_eq!(load(&path), None);
         }
     }
+
+    #[test]
+    fn two_who_keep_at_once_are_not_in_each_others_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan");
+        let keep_often = |first: u64| {
+            for revision in first..first + 50 {
+                keep(&path, &Plan { revision, ..Plan::default() }).unwrap();
+            }
+        };
+        std::thread::scope(|scope| {
+            for first in [1, 101, 201, 301] {
+                scope.spawn(move || keep_often(first));
+            }
+        });
+        assert!(load(&path).is_some());
+    }
 }

@@ -88,7 +88,7 @@ impl Package {
         self.units.iter().map(String::as_str).filter(|unit| unit.ends_with(".service"))
     }
 
-    /// Those whose name is that of a binary that needs to be told something before it can run.
+    /// Its units that are sockets.
     pub(super) fn sockets(&self) -> impl Iterator<Item = &str> {
         self.units.iter().map(String::as_str).filter(|unit| unit.ends_with(".socket"))
     }
