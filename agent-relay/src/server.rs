@@ -15,7 +15,12 @@ use std::{
 
 use anyhow::Context as _;
 use common::{
-    admin, config::Error, daemon::VERSION, descriptors::room_for_connections, drain::Drain, listen, notify,
+    admin,
+    config::Error,
+    daemon::{self, VERSION},
+    descriptors::room_for_connections,
+    drain::Drain,
+    listen,
     trust::Trust,
 };
 use tokio::{
@@ -67,7 +72,7 @@ pub async fn serve(config: Config, reread: Reread, drain: Drain) -> anyhow::Resu
     let own = Drain::default();
     follow(&drain, &own);
     let running = start(&config, &own)?;
-    notify::tell(notify::READY);
+    daemon::ready();
     let is_upgrade = watch(&running, config, &reread, &successor, &own).await?;
     own.ask();
     running.board.relay.plan().upstreams.iter().for_each(|upstream| upstream.let_go());

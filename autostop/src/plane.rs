@@ -40,7 +40,7 @@ use common::{
     daemon::VERSION,
     descriptors,
     drain::Drain,
-    listen, notify,
+    listen,
 };
 use tokio::sync::{Notify, watch};
 use tokio_rustls::rustls::ServerConfig;
@@ -210,7 +210,6 @@ pub async fn serve(settings: Settings, drain: Drain) -> anyhow::Result<()> {
     let workers = Workers::start(settings.workers, &drain)?;
     let linked = link::run(&settings, &plane, &readiness);
     let listening = listeners::run(&settings, Arc::clone(&plane), &workers);
-    notify::tell(notify::READY);
     tokio::select! {
         ended = workers.finished(&drain) => ended,
         never = async { tokio::join!(linked, listening) } => match never.0 {},

@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     config::{self, Setting, Settings},
     drain::Drain,
-    notify,
+    listen, notify,
     telemetry::{self, Layout},
 };
 
@@ -216,6 +216,12 @@ impl Daemon {
 #[expect(clippy::print_stderr, reason = "said before logging starts, or to someone at a terminal")]
 fn say(line: &str) {
     eprintln!("{line}");
+}
+
+/// Everything that the settings name is listened on and served: says so to whoever started the daemon.
+pub fn ready() {
+    listen::give_up_leftovers();
+    notify::tell(notify::READY);
 }
 
 /// Serves until the end; returns how much was cut on the way out.

@@ -13,7 +13,7 @@ pub mod door;
 pub mod drain;
 pub mod exchange;
 pub mod listen;
-pub mod notify;
+mod notify;
 pub mod pages;
 pub mod priority;
 pub mod quiet;

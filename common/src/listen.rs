@@ -1,6 +1,7 @@
 //! Binds a TCP listener, or takes one that systemd opened, on both address families where it listens everywhere.
 
 mod inherit;
+mod keep;
 
 use std::{
     io,
@@ -17,8 +18,9 @@ pub fn everywhere(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))
 }
 
-/// Binds a non-blocking listener, or takes the one that was opened for it. `[::]` takes IPv4 as well, and falls back to `0.0.0.0` on a machine
-/// without IPv6.
+/// Binds a non-blocking listener, or takes the one that systemd has for it. `[::]` takes IPv4 as well, and falls back
+/// to `0.0.0.0` on a machine without IPv6. systemd is given a copy: it outlives the process, so that nobody is refused
+/// while another one starts.
 ///
 /// # Errors
 /// What the system said, with the address.
@@ -27,12 +29,28 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
         return Ok(listener);
     }
     let everywhere = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    match open(address) {
+    let listener = match open(address) {
         Err(error) if everywhere && no_ipv6(&error) => {
             let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
             open(v4).map_err(|source| Error { address: v4, source })
         }
         result => result.map_err(|source| Error { address, source }),
+    }?;
+    keep::leave(&listener);
+    Ok(listener)
+}
+
+/// Gives up an address that was listened on and is not any more, while the daemon lives on.
+pub fn give_up(address: SocketAddr) {
+    keep::withdraw(address);
+}
+
+/// Gives up what systemd has for us and nobody took: the settings do not name it any more. Called once everything
+/// that they name is bound.
+pub(crate) fn give_up_leftovers() {
+    for address in inherit::leftovers() {
+        tracing::info!(addr = %address, "listener closed: no setting names it any more");
+        keep::withdraw(address);
     }
 }
 

@@ -19,9 +19,9 @@ use axum::Router;
 use common::{
     admin::{self as pages, Readiness},
     config::{Error, Secret, Setting, Settings},
-    daemon::{Configured, Daemon},
+    daemon::{self, Configured, Daemon},
     drain::Drain,
-    listen, notify,
+    listen,
     telemetry::Layout,
 };
 
@@ -103,7 +103,7 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
     let router = router.merge(pages::health(Readiness::default(), drain.clone()));
     let listener = listen::bind(config.listen).context("serve the flag service; LISTEN changes where")?;
     tracing::info!(addr = %listener.local_addr()?, "serving the flag service");
-    notify::tell(notify::READY);
+    daemon::ready();
     pages::serve(listener, router, drain.clone()).await.context("serve the flag service")?;
     drain.idle().await;
     drop(lock);

@@ -13,10 +13,10 @@ use std::{
 use anyhow::Context as _;
 use common::{
     admin::{self, Readiness},
-    daemon::VERSION,
+    daemon::{self, VERSION},
     descriptors::room_for_connections,
     drain::Drain,
-    listen, notify,
+    listen,
 };
 use tokio::{task::spawn_blocking, time};
 
@@ -113,7 +113,7 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
     if let Some(every) = config.heartbeat {
         drain.spawn(say(Arc::clone(&api), every, drain.clone()));
     }
-    notify::tell(notify::READY);
+    daemon::ready();
     drain.started().await;
     drain.idle().await;
     // What SDKs posted until the end is passed on after the next start.

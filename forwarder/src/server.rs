@@ -6,10 +6,10 @@ use anyhow::Context as _;
 use common::{
     admin::{self, Readiness},
     config::Secret,
-    daemon::{VERSION, build_time},
+    daemon::{self, VERSION, build_time},
     door::Door,
     drain::Drain,
-    listen, notify,
+    listen,
     wire::capture_service_server::CaptureServiceServer,
 };
 use tokio::net::TcpListener;
@@ -82,7 +82,7 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
     let capture = CaptureServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let capture = InterceptedService::new(capture, Gate(config.token));
     tracing::info!("Starting gRPC listener on port 0.0.0.0:{}", grpc.local_addr()?.port());
-    notify::tell(notify::READY);
+    daemon::ready();
 
     let incoming = TcpListenerStream::new(TcpListener::from_std(grpc)?);
     let serving = server.add_service(capture).serve_with_incoming_shutdown(incoming, drain.started());

@@ -8,10 +8,10 @@ use std::{
 use anyhow::Context as _;
 use common::{
     admin::{self, Readiness},
-    daemon::{VERSION, build_time},
+    daemon::{self, VERSION, build_time},
     descriptors::room_for_connections,
     drain::Drain,
-    listen, notify,
+    listen,
 };
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::sync::Semaphore;
@@ -54,7 +54,7 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
         numbers: Arc::new(AtomicU64::new(0)),
     };
     let workers = start_workers(config.workers, listener, &shared, &drain)?;
-    notify::tell(notify::READY);
+    daemon::ready();
 
     let place = Place {
         listen_port,

@@ -15,6 +15,7 @@ pub mod docker;
 pub mod flag;
 pub mod flags;
 pub mod http;
+pub mod manager;
 pub mod peer;
 pub mod plugin;
 pub mod program;

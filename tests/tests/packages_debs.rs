@@ -55,6 +55,58 @@ fn journal(machine: &Container, unit: &str) -> Vec<Value> {
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// Requests one after the other, each on a connection of its own.
+struct Load<'a> {
+    machine: &'a Container,
+}
+
+impl<'a> Load<'a> {
+    /// Runs this command, which prints the code of an answer, until the end.
+    fn start(machine: &'a Container, command: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("load.sh");
+        fs::write(&script, format!("until [ -e /srv/stop ]; do {command}; echo; done > /srv/load 2>&1\n"))
+            .unwrap();
+        machine.put(&script, "/srv/load.sh");
+        machine.shell("rm --force /srv/stop; systemd-run --quiet --collect --unit=load sh /srv/load.sh");
+        let load = Self { machine };
+        load.wait_for_more();
+        load
+    }
+
+    fn wait_for_more(&self) {
+        let answered = || self.machine.shell("wc -l < /srv/load").trim().parse::<u64>().unwrap();
+        let then = answered();
+        wait_for("more load", || (answered() > then + 20).then_some(()));
+    }
+
+    /// Ends it after some more: each was answered, and like this.
+    fn end(self, code: &str) {
+        self.wait_for_more();
+        self.machine.shell("touch /srv/stop");
+        wait_for("the end of the load", || (!active(self.machine, "load")).then_some(()));
+        let others =
+            self.machine.shell(&format!("grep --invert-match --line-regexp {code} /srv/load || true"));
+        assert_eq!(others, "", "every request was answered");
+    }
+}
+
+/// Installs a package again, and waits until another process runs each of these units.
+fn upgrade(machine: &Container, package: &str, units: &[&str]) {
+    let process = |unit: &&str| shown(machine, unit, "MainPID");
+    let before: Vec<_> = units.iter().map(process).collect();
+    machine.shell(&format!("dpkg --install /srv/{package}_*.deb"));
+    for (unit, before) in units.iter().zip(before) {
+        wait_until_active(machine, unit);
+        assert_ne!(process(unit), before, "{unit} is the new one");
+    }
+}
+
+/// A command that prints the code of the answer from there.
+fn code_of(what: &str) -> String {
+    format!("curl --silent --output /dev/null --write-out '%{{http_code}}' --max-time 30 {what}")
+}
+
 #[test]
 fn lintian_finds_nothing() {
     for (package, _) in ALL {
@@ -119,10 +171,11 @@ fn capture_lives_its_life() {
     );
     machine.shell("cp /srv/good.toml /etc/wayside/goproxy.toml; systemctl reset-failed goproxy; systemctl start goproxy");
 
-    // What the administrator wrote stays, and what was captured is there after an upgrade.
-    machine.shell("dpkg --install /srv/wayside-goproxy_*.deb /srv/wayside-forwarder_*.deb");
-    wait_until_active(&machine, "goproxy");
-    wait_until_active(&machine, "forwarder");
+    // What the administrator wrote stays, what was captured is there after an upgrade, and nobody was refused.
+    let load = Load::start(&machine, &code_of("http://127.0.0.1:4143/livez"));
+    upgrade(&machine, "wayside-goproxy", &["goproxy"]);
+    upgrade(&machine, "wayside-forwarder", &["forwarder"]);
+    load.end("200");
     assert!(machine.does("grep -q shop-1 /etc/wayside/goproxy.toml"));
     wait_for("what was captured", || {
         machine.does("forwarder query --path /livez | grep -q shop").then_some(())
@@ -192,24 +245,12 @@ fn autostop_is_upgraded_under_load_and_takes_up_a_new_token() {
     put("box.toml", rule, "/var/lw_proxy/rules.d/box.toml");
     machine.shell("chgrp wayside-autostop /var/lw_proxy/config.toml; chmod 0640 /var/lw_proxy/config.toml; chmod 0644 /var/lw_proxy/rules.d/box.toml");
     machine.shell("systemctl restart lw_proxy");
-    let get = "curl --silent --output /dev/null --write-out '%{http_code}' --max-time 30 -H 'Host: box.example' http://127.0.0.1/livez";
-    wait_for("the target to answer", || (machine.shell(get) == "200").then_some(()));
+    let get = code_of("-H 'Host: box.example' http://127.0.0.1/livez");
+    wait_for("the target to answer", || (machine.shell(&get) == "200").then_some(()));
 
-    // Each request on a connection of its own; what comes while the daemon restarts waits in the socket.
-    let load = format!("until [ -e /srv/stop ]; do {get}; echo; done > /srv/load 2>&1\n");
-    put("load.sh", &load, "/srv/load.sh");
-    machine.shell("systemd-run --unit=load sh /srv/load.sh");
-    let answered = || machine.shell("wc -l < /srv/load").trim().parse::<u64>().unwrap();
-    wait_for("some load", || (answered() > 20).then_some(()));
-    let before = shown(&machine, "lw_tcp_proxy", "MainPID");
-    machine.shell("dpkg --install /srv/wayside-autostop_*.deb");
-    wait_until_active(&machine, "lw_tcp_proxy");
-    assert_ne!(shown(&machine, "lw_tcp_proxy", "MainPID"), before, "it is the new one");
-    let then = answered();
-    wait_for("load afterwards", || (answered() > then + 20).then_some(()));
-    machine.shell("touch /srv/stop");
-    let failed = machine.shell("grep --invert-match --line-regexp 200 /srv/load || true");
-    assert_eq!(failed, "", "every request was answered");
+    let load = Load::start(&machine, &get);
+    upgrade(&machine, "wayside-autostop", &["lw_proxy", "lw_tcp_proxy"]);
+    load.end("200");
 
     // The key is rotated as documented: in the file, without a restart.
     let pid = shown(&machine, "lw_proxy", "MainPID");
@@ -241,13 +282,33 @@ fn a_relay_keeps_its_queue_through_an_upgrade() {
         serde_json::from_str::<Value>(&told).unwrap()["queued"].as_u64()
     };
     assert_eq!(queued(), Some(1));
-    machine.shell("dpkg --install /srv/wayside-agent-relay_*.deb");
-    wait_until_active(&machine, "agent-relay");
+    let load = Load::start(&machine, &code_of("http://127.0.0.1:17123/status"));
+    upgrade(&machine, "wayside-agent-relay", &["agent-relay"]);
+    load.end("200");
     assert_eq!(queued(), Some(1));
     machine.shell("dpkg --remove wayside-agent-relay");
     assert!(machine.does("test -d /var/lib/wayside/agent-relay/queue"), "removing a package loses nothing");
     machine.shell("dpkg --purge wayside-agent-relay");
     assert!(!machine.does("test -e /var/lib/wayside/agent-relay"));
+}
+
+#[test]
+fn flags_are_served_through_an_upgrade() {
+    let machine = machine(&["wayside-flag-relay"]);
+    machine.shell(
+        "mkdir -p /etc/wayside/flags; \
+         printf 'offline = true\nconfig_dir = \"/etc/wayside/flags\"\n' > /etc/wayside/flag-relay.toml; \
+         printf 'environment: 11111111-1111-4111-8111-111111111111\nkeys: [sdk-key]\nflags: {dark: {}}\n' \
+         > /etc/wayside/flags/shop.yaml",
+    );
+    machine.shell("systemctl restart flag-relay");
+    let sign_in = code_of(
+        "-H 'Content-Type: application/json' --data '{\"apiKey\": \"sdk-key\"}' \
+         http://127.0.0.1:7000/client/auth",
+    );
+    let load = Load::start(&machine, &sign_in);
+    upgrade(&machine, "wayside-flag-relay", &["flag-relay"]);
+    load.end("200");
 }
 
 #[test]

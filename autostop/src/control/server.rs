@@ -7,9 +7,9 @@ use clap::ArgMatches;
 use common::{
     admin::{self, Readiness},
     config::{Error, Settings},
-    daemon::{Configured, VERSION, build_time},
+    daemon::{self, Configured, VERSION, build_time},
     drain::Drain,
-    listen, notify,
+    listen,
 };
 use futures::TryFutureExt as _;
 use tokio::net::TcpListener;
@@ -126,7 +126,7 @@ pub async fn serve(matches: ArgMatches, start: Start, drain: Drain) -> anyhow::R
             until.started().await;
         })
         .map_err(anyhow::Error::from);
-    notify::tell(notify::READY);
+    daemon::ready();
     tokio::try_join!(run, planes)?;
     Ok(())
 }

@@ -3,12 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
+    mem,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use common::{listen, quiet::Quiet};
+use common::{daemon, listen, quiet::Quiet};
 use tokio::{net::TcpStream, select, time};
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,7 @@ type Key = (SocketAddr, Intake);
 pub(super) async fn run(settings: &Settings, plane: Arc<Plane>, workers: &Workers) -> Infallible {
     let mut planned = plane.planned.subscribe();
     let mut open: BTreeMap<Key, CancellationToken> = BTreeMap::new();
+    let mut is_first = true;
     loop {
         let plan = plane.plan();
         let wanted = wanted(settings, &plan);
@@ -40,6 +42,7 @@ pub(super) async fn run(settings: &Settings, plane: Arc<Plane>, workers: &Worker
             let stays = wanted.contains(key);
             if !stays {
                 tracing::info!(addr = %key.0, "listener closed: it is not in the plan any more");
+                listen::give_up(key.0);
                 closing.cancel();
             }
             stays
@@ -55,6 +58,9 @@ pub(super) async fn run(settings: &Settings, plane: Arc<Plane>, workers: &Worker
             }
         }
         plane.listening.send_replace((plan.revision, report(&plan, &open, &failures)));
+        if mem::take(&mut is_first) {
+            daemon::ready();
+        }
         select! {
             changed = planned.changed() => if changed.is_err() { std::future::pending().await },
             () = time::sleep(TRY_AGAIN), if !failures.is_empty() => {}

@@ -1,4 +1,4 @@
-//! Listeners that systemd opened before the daemon started (sd_listen_fds(3)).
+//! Listeners that systemd opened before the daemon started, or kept from the process before it (sd_listen_fds(3)).
 
 use std::{
     net::{IpAddr, SocketAddr, TcpListener},
@@ -26,6 +26,12 @@ pub(super) fn take(wanted: SocketAddr) -> Option<TcpListener> {
     let at = listeners.iter().position(|listener| listener.local_addr().is_ok_and(is_it))?;
     let listener = listeners.swap_remove(at);
     listener.set_nonblocking(true).is_ok().then_some(listener)
+}
+
+/// Where those listen that nobody took. They are closed.
+pub(super) fn leftovers() -> Vec<SocketAddr> {
+    let mut listeners = INHERITED.lock().unwrap_or_else(PoisonError::into_inner);
+    listeners.drain(..).filter_map(|listener| listener.local_addr().ok()).collect()
 }
 
 /// Whether who wants to listen here is served by a listener there.
