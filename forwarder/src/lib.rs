@@ -3,6 +3,7 @@
 pub mod api;
 #[doc(hidden)]
 pub mod attack;
+mod coding;
 pub mod command;
 pub mod config;
 pub mod export;

@@ -15,7 +15,8 @@ pub mod docker;
 pub mod flag;
 pub mod flags;
 pub mod http;
-pub mod manager;
+pub mod keeper;
+
 pub mod peer;
 pub mod plugin;
 pub mod program;

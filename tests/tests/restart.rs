@@ -5,33 +5,28 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use tests::{capture::Goproxy, manager::Manager, peer};
+use tests::{capture::Goproxy, keeper::Keeper, peer};
 
-fn start(manager: &mut Manager, origin: SocketAddr, more: &[(&str, &str)]) -> Goproxy {
-    let address = manager.address();
-    let (program, _given) = manager.program();
+fn start(keeper: &mut Keeper, origin: SocketAddr, more: &[(&str, &str)]) -> Goproxy {
+    let address = keeper.address();
+    let (program, _given) = keeper.program();
     let program: Vec<&str> = program.iter().map(String::as_str).collect();
     let variables: Vec<_> = more.iter().copied().chain([("NOTIFY_SOCKET", address.as_str())]).collect();
     // Nobody listens at port 1.
     let mut proxy = Goproxy::start_under(&program, "restart", origin, 1, &variables);
     proxy.daemon.announce("no forwarder").announce("was not there").announce("lost");
-    manager.wait_until_ready();
+    keeper.wait_until_ready();
     proxy
 }
 
 #[test]
 fn who_connects_while_goproxy_is_away_waits_for_the_next() {
-    let mut manager = Manager::default();
+    let mut keeper = Keeper::default();
     let origin = peer::http_service(b"ok");
     let health = peer::listen().1.to_string();
-    let first = start(&mut manager, origin, &[("HEALTH_ADDR", &health)]);
+    let first = start(&mut keeper, origin, &[("HEALTH_ADDR", &health)]);
     let port = first.port;
-    assert_eq!(
-        manager.names().len(),
-        3,
-        "the listeners of traffic, health and metrics: {:?}",
-        manager.names()
-    );
+    assert_eq!(keeper.names().len(), 3, "the listeners of traffic, health and metrics: {:?}", keeper.names());
     first.daemon.kill();
 
     // Killed at once, and yet nobody is refused.
@@ -40,7 +35,7 @@ fn who_connects_while_goproxy_is_away_waits_for_the_next() {
         client.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n").unwrap();
     }
     let listen = port.to_string();
-    let second = start(&mut manager, origin, &[("PROXY_IN_PORT", &listen), ("HEALTH_ADDR", &health)]);
+    let second = start(&mut keeper, origin, &[("PROXY_IN_PORT", &listen), ("HEALTH_ADDR", &health)]);
     assert_eq!(second.port, port);
     for mut client in waiting {
         let mut answer = Vec::new();
@@ -54,10 +49,10 @@ fn who_connects_while_goproxy_is_away_waits_for_the_next() {
     second.daemon.kill();
 
     // The settings name another port: nobody may wait at the old one for ever.
-    let third = start(&mut manager, origin, &[("HEALTH_ADDR", &health)]);
+    let third = start(&mut keeper, origin, &[("HEALTH_ADDR", &health)]);
     assert_ne!(third.port, port);
     let old = format!("everywhere@{port}");
-    assert!(!manager.names().contains(&old.as_str()), "{:?}", manager.names());
+    assert!(!keeper.names().contains(&old.as_str()), "{:?}", keeper.names());
     TcpStream::connect(("127.0.0.1", port)).unwrap_err();
     assert!(peer::get(third.port, "/").ends_with("ok"));
     third.daemon.kill();

@@ -6,9 +6,13 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
+use crate::coding;
 use crate::rrpair::{content, fields, time, url};
 use crate::store::head;
 use crate::store::row::{Row, Side};
+
+/// A response that is longer without its coding keeps it.
+const DECODED_BYTES: usize = 16 << 20;
 
 /// Everything before the first entry.
 pub fn start(out: &mut Vec<u8>) {
@@ -93,9 +97,18 @@ fn response(row: &Row) -> Value {
         });
     };
     let line = head::status_line(&side.head);
-    let body = content(side);
+    let mut body = content(side);
     let mut told = Map::new();
-    told.insert("size".to_owned(), side.body_bytes.into());
+    let coding = head::field(&side.head, "content-encoding").unwrap_or_default();
+    // The form wants the body decoded; one that is not whole stays as it was on the wire.
+    let plain = coding::undo(&body, &coding, DECODED_BYTES).filter(|plain| plain.cut.is_none());
+    let mut size = side.body_bytes;
+    if let (Some(plain), false) = (plain, side.truncated) {
+        size = i64::try_from(plain.bytes.len()).unwrap_or(i64::MAX);
+        told.insert("compression".to_owned(), size.saturating_sub(side.body_bytes).into());
+        body = plain.bytes.into();
+    }
+    told.insert("size".to_owned(), size.into());
     told.insert("mimeType".to_owned(), side.content_type.clone().unwrap_or_default().into());
     match std::str::from_utf8(&body) {
         Ok(text) => drop(told.insert("text".to_owned(), text.into())),
@@ -201,6 +214,26 @@ mod tests {
     #[test]
     fn an_empty_archive_is_one() {
         assert_eq!(archive(&[])["log"]["entries"], json!([]));
+    }
+
+    #[test]
+    fn a_coded_response_is_told_decoded() {
+        let mut row = samples::rows("a", 1, 1..=1).remove(0);
+        let response = row.response.as_mut().unwrap();
+        response.head = b"HTTP/1.1 200 OK\r\nContent-Encoding: zstd\r\n\r\n".to_vec();
+        response.framing = "length".to_owned();
+        response.body = zstd::encode_all(&b"hello ".repeat(100)[..], 1).unwrap();
+        response.body_bytes = i64::try_from(response.body.len()).unwrap();
+        let of = |row: &Row| {
+            archive(std::slice::from_ref(row))["log"]["entries"][0]["response"]["content"].clone()
+        };
+        let content = of(&row);
+        assert_eq!(content["text"], "hello ".repeat(100));
+        assert_eq!(content["size"], 600);
+        assert_eq!(content["compression"], 600 - row.response.as_ref().unwrap().body_bytes);
+        row.response.as_mut().unwrap().truncated = true;
+        let content = of(&row);
+        assert_eq!((&content["encoding"], &content["compression"]), (&json!("base64"), &Value::Null));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Pure. A body as its reader wants to see it: laid out by its type, never more than a page can carry.
 
+use crate::coding::{self, Cut, Plain};
 use crate::rrpair::content;
 use crate::store::{head, row::Side};
 
@@ -58,7 +59,15 @@ pub(super) fn body(side: &Side, all: bool) -> Body {
             figures::exact_size(side.body_bytes)
         ));
     }
-    let (kind, content, has_more) = shown(side, told, &bytes, all, &mut notes);
+    let coding = head::field(&side.head, "content-encoding").filter(|coding| !matches!(coding.as_ref(), "" | "identity"));
+    let plain = coding.as_deref().and_then(|told| undo(&bytes, told, side.truncated, &mut notes));
+    let (kind, content, has_more) = match (&coding, &plain) {
+        (Some(_), None) if !bytes.is_empty() => dump("Coded", &bytes, all),
+        _ => {
+            let is_part = side.truncated || plain.as_ref().is_some_and(|plain| plain.cut.is_some());
+            shown(side, told, plain.as_ref().map_or(&bytes, |plain| &plain.bytes), is_part, all, &mut notes)
+        }
+    };
     let kind = match (kind, told.is_empty()) {
         ("", _) => String::new(),
         (kind, true) => format!("{kind}, no Content-Type"),
@@ -67,34 +76,57 @@ pub(super) fn body(side: &Side, all: bool) -> Body {
     Body { kind, notes, content, has_more, is_kept: !bytes.is_empty() }
 }
 
+/// The body without its coding, as far as a page can carry it; the notes say what was done.
+fn undo(bytes: &[u8], told: &str, is_part: bool, notes: &mut Vec<String>) -> Option<Plain> {
+    let name = visible::short(told.as_bytes(), 100);
+    let Some(plain) = coding::undo(bytes, told, ALL_TEXT_BYTES) else {
+        if !bytes.is_empty() {
+            notes.push(format!("Its content coding is {name}; it is shown as it is on the wire."));
+        }
+        return None;
+    };
+    let size = |bytes: &[u8]| figures::size(i64::try_from(bytes.len()).unwrap_or(i64::MAX));
+    let (wire, shown) = (size(bytes), size(&plain.bytes));
+    notes.push(match plain.cut {
+        None => format!("It came as {name}, {wire}; it is shown decoded, {shown}."),
+        Some(Cut::Limit) => format!("It came as {name}, {wire}; the first {shown} are shown decoded."),
+        Some(Cut::Damaged) if is_part => {
+            format!("It came as {name}; what was kept of it is shown decoded, {shown}.")
+        }
+        Some(Cut::Damaged) => {
+            format!(
+                "It came as {name}, and is damaged; what comes before the damage is shown decoded, {shown}."
+            )
+        }
+    });
+    Some(plain)
+}
+
+fn dump(kind: &'static str, bytes: &[u8], all: bool) -> (&'static str, Content, bool) {
+    let most = if all { ALL_DUMP_BYTES } else { DUMP_BYTES };
+    let start = bytes.get(..most).unwrap_or(bytes);
+    (kind, Content::Dump(hex::dump(start)), start.len() < bytes.len())
+}
+
 fn shown(
     side: &Side,
     told: &str,
     bytes: &[u8],
+    is_part: bool,
     all: bool,
     notes: &mut Vec<String>,
 ) -> (&'static str, Content, bool) {
     if bytes.is_empty() {
-        if side.body_bytes > 0 {
+        if side.body_bytes > 0 && side.body.is_empty() {
             let size = figures::exact_size(side.body_bytes);
             notes.push(format!("{size} passed; none of it was kept."));
         }
         return ("", Content::Nothing, false);
     }
-    let dump = |kind| {
-        let most = if all { ALL_DUMP_BYTES } else { DUMP_BYTES };
-        let start = bytes.get(..most).unwrap_or(bytes);
-        (kind, Content::Dump(hex::dump(start)), start.len() < bytes.len())
-    };
-    if let Some(coding) = head::field(&side.head, "content-encoding").filter(|coding| coding != "identity") {
-        let coding = visible::short(coding.as_bytes(), 100);
-        notes.push(format!("Its content coding is {coding}; it is shown as it is on the wire."));
-        return dump("Coded");
-    }
     let told = told.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is = |suffix: &str| told.ends_with(&format!("/{suffix}")) || told.ends_with(&format!("+{suffix}"));
     if !is_text(bytes, told.starts_with("text/")) {
-        return dump("Binary");
+        return dump("Binary", bytes, all);
     }
     let most = if all { ALL_TEXT_BYTES } else { TEXT_BYTES };
     if told == "application/x-www-form-urlencoded" {
@@ -105,7 +137,7 @@ fn shown(
     }
     let utf8 = std::str::from_utf8(bytes).ok().or_else(|| cut_character(bytes));
     if let Some(text) = utf8.filter(|_| is("json")) {
-        if side.truncated || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+        if is_part || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
             let (text, is_whole) = json::indent(text, most);
             return ("JSON", Content::Text(visible::lines(text.as_bytes())), !is_whole);
         }

@@ -51,13 +51,47 @@ fn forms_are_fields() {
     assert_eq!(shown.content, Content::Form(vec![field("a", "1"), field("b", "<b> x"), field("a", "⟨00⟩")]));
 }
 
+/// A body with a coding, as a service sends it.
+fn coded(content_type: &str, coding: &str, body: &[u8]) -> Side {
+    let mut side = side(content_type, body);
+    side.head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n\r\n").into_bytes();
+    side
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 #[test]
-fn a_content_coding_is_told_and_not_undone() {
-    let mut coded = side("text/html", &[0x1f, 0x8b, 8]);
-    coded.head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n".to_vec();
-    let shown = body(&coded, false);
-    assert!(matches!(shown.content, Content::Dump(_)));
-    assert!(shown.notes.iter().any(|note| note.contains("gzip")), "{:?}", shown.notes);
+fn a_content_coding_is_undone_and_told() {
+    let shown = body(&coded("application/json", "gzip", &gzip(b"{\"a\":1}")), false);
+    assert_eq!((shown.kind.as_str(), text(&shown)), ("JSON, application/json", "{\n  \"a\": 1\n}"));
+    assert_eq!(shown.notes, ["It came as gzip, 27 B; it is shown decoded, 7 B."]);
+
+    let mut cut = coded("text/plain", "gzip", &gzip(&b"hello ".repeat(5_000)));
+    cut.body.truncate(60);
+    let shown = body(&cut, false);
+    assert!(text(&shown).starts_with("hello hello "), "{shown:?}");
+    assert!(shown.notes[0].contains("damaged"), "{:?}", shown.notes);
+    cut.truncated = true;
+    let shown = body(&cut, false);
+    assert!(
+        shown.notes.iter().any(|note| note.contains("what was kept of it is shown decoded")),
+        "{shown:?}"
+    );
+}
+
+#[test]
+fn a_coding_that_cannot_be_undone_is_told() {
+    for (coding, bytes) in [("gzip", &b"\x1f\x8b\x08"[..]), ("<b>", b"x"), ("compress", b"x")] {
+        let shown = body(&coded("text/html", coding, bytes), false);
+        assert_eq!(shown.content, Content::Dump(hex::dump(bytes)));
+        assert!(shown.notes.iter().any(|note| note.contains(coding)), "{:?}", shown.notes);
+    }
+    assert_eq!(body(&coded("text/html", "gzip", b""), false).content, Content::Nothing);
 }
 
 #[test]

@@ -19,14 +19,14 @@ use tempfile::TempDir;
 /// Descriptors are given from this number on, out of the way of those that the daemon finds from 3 on.
 const OUT_OF_THE_WAY: i32 = 100;
 
-/// A manager that one daemon after the other notifies.
-pub struct Manager {
+/// Who one daemon after the other notifies, and leaves its listeners with.
+pub struct Keeper {
     socket: UnixDatagram,
     folder: TempDir,
     kept: BTreeMap<String, OwnedFd>,
 }
 
-impl Default for Manager {
+impl Default for Keeper {
     fn default() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = UnixDatagram::bind(folder.path().join("notify")).expect("a socket");
@@ -34,7 +34,7 @@ impl Default for Manager {
     }
 }
 
-impl Manager {
+impl Keeper {
     /// What `NOTIFY_SOCKET` has to say.
     ///
     /// # Panics
@@ -58,7 +58,7 @@ impl Manager {
             given.push(copy);
         }
         script.push_str(&format!("LISTEN_PID=$$ LISTEN_FDS={} exec \"$@\"", given.len()));
-        (["/bin/bash", "-c", &script, "manager"].map(str::to_owned).to_vec(), given)
+        (["/bin/bash", "-c", &script, "keeper"].map(str::to_owned).to_vec(), given)
     }
 
     /// Hears what the daemon says until it says it is ready.
