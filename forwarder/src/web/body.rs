@@ -59,7 +59,8 @@ pub(super) fn body(side: &Side, all: bool) -> Body {
             figures::exact_size(side.body_bytes)
         ));
     }
-    let coding = head::field(&side.head, "content-encoding").filter(|coding| !matches!(coding.as_ref(), "" | "identity"));
+    let coding = head::field(&side.head, "content-encoding")
+        .filter(|coding| !matches!(coding.as_ref(), "" | "identity"));
     let plain = coding.as_deref().and_then(|told| undo(&bytes, told, side.truncated, &mut notes));
     let (kind, content, has_more) = match (&coding, &plain) {
         (Some(_), None) if !bytes.is_empty() => dump("Coded", &bytes, all),
