@@ -22,4 +22,5 @@ pub mod plugin;
 pub mod program;
 pub mod relay;
 pub mod rude;
+pub mod systemd;
 pub mod wait;

@@ -21,33 +21,12 @@ const ALL: [(&str, &[&str]); 6] = [
 
 /// A machine with these packages.
 fn machine(packages: &[&str]) -> Container {
-    let machine = Container::run(&[
-        "--cap-add=SYS_ADMIN",
-        "--security-opt=seccomp=unconfined",
-        "--security-opt=apparmor=unconfined",
-        "--tmpfs=/run",
-        "--tmpfs=/run/lock",
-        "--volume=/sys/fs/cgroup:/sys/fs/cgroup",
-        "wayside-test-debian:12",
-    ]);
-    wait_for("systemd to be up", || machine.does("systemctl is-system-running").then_some(()));
+    let machine = Container::machine();
     for package in packages {
         machine.put(&shipped(&format!("{package}_"), ".deb"), "/srv/");
         machine.shell(&format!("dpkg --install /srv/{package}_*.deb"));
     }
     machine
-}
-
-fn active(machine: &Container, unit: &str) -> bool {
-    machine.does(&format!("systemctl is-active --quiet {unit}"))
-}
-
-fn wait_until_active(machine: &Container, unit: &str) {
-    wait_for(&format!("{unit} to be active"), || active(machine, unit).then_some(()));
-}
-
-fn shown(machine: &Container, unit: &str, property: &str) -> String {
-    machine.shell(&format!("systemctl show --property={property} --value {unit}")).trim().to_owned()
 }
 
 fn journal(machine: &Container, unit: &str) -> Vec<Value> {
@@ -84,7 +63,7 @@ impl<'a> Load<'a> {
     fn end(self, code: &str) {
         self.wait_for_more();
         self.machine.shell("touch /srv/stop");
-        wait_for("the end of the load", || (!active(self.machine, "load")).then_some(()));
+        wait_for("the end of the load", || (!self.machine.is_active("load")).then_some(()));
         let others =
             self.machine.shell(&format!("grep --invert-match --line-regexp {code} /srv/load || true"));
         assert_eq!(others, "", "every request was answered");
@@ -93,11 +72,11 @@ impl<'a> Load<'a> {
 
 /// Installs a package again, and waits until another process runs each of these units.
 fn upgrade(machine: &Container, package: &str, units: &[&str]) {
-    let process = |unit: &&str| shown(machine, unit, "MainPID");
+    let process = |unit: &&str| machine.shown(unit, "MainPID");
     let before: Vec<_> = units.iter().map(process).collect();
     machine.shell(&format!("dpkg --install /srv/{package}_*.deb"));
     for (unit, before) in units.iter().zip(before) {
-        wait_until_active(machine, unit);
+        machine.wait_until_active(unit);
         assert_ne!(process(unit), before, "{unit} is the new one");
     }
 }
@@ -128,10 +107,10 @@ fn lintian_finds_nothing() {
 #[test]
 fn capture_lives_its_life() {
     let machine = machine(&["wayside-forwarder", "wayside-goproxy"]);
-    wait_until_active(&machine, "forwarder");
+    machine.wait_until_active("forwarder");
     // It cannot know where the service is.
-    assert!(!active(&machine, "goproxy"));
-    assert_eq!(shown(&machine, "goproxy", "UnitFileState"), "enabled");
+    assert!(!machine.is_active("goproxy"));
+    assert_eq!(machine.shown("goproxy", "UnitFileState"), "enabled");
     let mode = machine.shell("stat --format='%a %U:%G' /etc/wayside/goproxy.toml");
     assert_eq!(mode.trim(), "640 root:wayside-goproxy");
 
@@ -139,7 +118,7 @@ fn capture_lives_its_life() {
                     app_label = 'shop'\napp_pod_name = 'shop-1'\nforwarder_addr = '127.0.0.1:8888'\n";
     machine.shell(&format!("printf \"%s\" \"{settings}\" > /etc/wayside/goproxy.toml"));
     machine.shell("systemctl start goproxy");
-    assert!(active(&machine, "goproxy"));
+    assert!(machine.is_active("goproxy"));
     assert!(machine.shell("curl --fail --silent http://127.0.0.1:4143/livez").contains("ok"));
     wait_for("the exchange to be stored", || {
         machine.does("forwarder query --path /livez | grep -q shop").then_some(())
@@ -154,16 +133,16 @@ fn capture_lives_its_life() {
 
     // A crash is not the end.
     machine.shell("systemctl kill --signal=KILL goproxy");
-    wait_for("a restart", || (shown(&machine, "goproxy", "NRestarts") == "1").then_some(()));
-    wait_until_active(&machine, "goproxy");
+    wait_for("a restart", || (machine.shown("goproxy", "NRestarts") == "1").then_some(()));
+    machine.wait_until_active("goproxy");
 
     // A configuration that is wrong is not tried again and again.
     machine.shell(
         "cp /etc/wayside/goproxy.toml /srv/good.toml; echo 'proxy_in_prot = 1' >> /etc/wayside/goproxy.toml",
     );
     assert!(!machine.does("systemctl restart goproxy"));
-    wait_for("it to have failed", || (shown(&machine, "goproxy", "ActiveState") == "failed").then_some(()));
-    assert_eq!(shown(&machine, "goproxy", "NRestarts"), "0");
+    wait_for("it to have failed", || (machine.shown("goproxy", "ActiveState") == "failed").then_some(()));
+    assert_eq!(machine.shown("goproxy", "NRestarts"), "0");
     let told = journal(&machine, "goproxy");
     assert!(
         told.iter().any(|line| line["MESSAGE"].to_string().contains("did you mean proxy_in_port?")),
@@ -224,8 +203,8 @@ const PROVIDER: &str = "[providers.here]\nkind = \"command\"\naddress = \"127.0.
 #[test]
 fn autostop_is_upgraded_under_load_and_takes_up_a_new_token() {
     let machine = machine(&["wayside-forwarder", "wayside-autostop"]);
-    wait_until_active(&machine, "lw_proxy");
-    wait_until_active(&machine, "lw_tcp_proxy");
+    machine.wait_until_active("lw_proxy");
+    machine.wait_until_active("lw_tcp_proxy");
     assert_eq!(
         machine.shell("stat --format='%a %U:%G' /var/lw_proxy/config.toml").trim(),
         "640 root:wayside-autostop"
@@ -253,7 +232,7 @@ fn autostop_is_upgraded_under_load_and_takes_up_a_new_token() {
     load.end("200");
 
     // The key is rotated as documented: in the file, without a restart.
-    let pid = shown(&machine, "lw_proxy", "MainPID");
+    let pid = machine.shown("lw_proxy", "MainPID");
     let with = |token: &str| {
         machine.shell(&format!(
             "curl --silent --output /dev/null --write-out '%{{http_code}}' -H 'Authorization: Bearer {token}' \
@@ -264,7 +243,7 @@ fn autostop_is_upgraded_under_load_and_takes_up_a_new_token() {
     machine.shell("sed -i 's/first/second/' /var/lw_proxy/config.toml");
     wait_for("the new key", || (with("second") == "200").then_some(()));
     assert_eq!(with("first"), "401");
-    assert_eq!(shown(&machine, "lw_proxy", "MainPID"), pid);
+    assert_eq!(machine.shown("lw_proxy", "MainPID"), pid);
     assert!(machine.shell("curl --silent http://127.0.0.1:8093/").contains("acme"));
     assert!(machine.shell("journalctl --unit=lw_tcp_proxy --no-pager").contains("lw_tcp_proxy"));
     assert!(machine.shell("systemctl status lw_proxy").contains("active (running)"));
@@ -273,7 +252,7 @@ fn autostop_is_upgraded_under_load_and_takes_up_a_new_token() {
 #[test]
 fn a_relay_keeps_its_queue_through_an_upgrade() {
     let machine = machine(&["wayside-agent-relay"]);
-    assert!(!active(&machine, "agent-relay"), "it does not know where to");
+    assert!(!machine.is_active("agent-relay"), "it does not know where to");
     machine.shell("echo 'dd_url = [\"http://127.0.0.1:9\"]' > /etc/wayside/agent-relay.toml; systemctl start agent-relay");
     let post = "curl --fail --silent --data '{}' http://127.0.0.1:17123/intake?api_key=0123456789abcdef";
     machine.shell(post);

@@ -1,26 +1,40 @@
 //! A Debian userland with systemd, for tests of packages: made once by debootstrap, an image from then on.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result};
+use sha2::{Digest as _, Sha256};
 
-use crate::{command, tools};
+use crate::{command, dist::hex, tools};
 
 /// What the image is called.
 const IMAGE: &str = "wayside-test-debian:12";
-const INCLUDED: &str = "curl,dbus,init-system-helpers,iproute2,man-db,procps,systemd,systemd-sysv";
+const INCLUDED: &str = "curl,dbus,init-system-helpers,iproute2,man-db,procps,rpm,systemd,systemd-sysv";
+
+/// Says of an image what is in it.
+const LABEL: &str = "wayside.included";
 
 /// Loads the image into the engine that runs, after making it if need be.
 pub(crate) fn ensure_loaded() -> Result<()> {
-    if command::works(Command::new("docker").args(["image", "inspect", IMAGE])) {
+    let label = format!("{{{{index .Config.Labels \"{LABEL}\"}}}}");
+    let inspect = ["image", "inspect", "--format", &label, IMAGE];
+    let told = command::read(Command::new("docker").args(inspect).stderr(Stdio::null()));
+    if told.is_ok_and(|told| told.trim() == INCLUDED) {
         return Ok(());
     }
-    let archive = tools::cache()?.join("debian-12.tar");
+    let digest = Sha256::digest(INCLUDED);
+    let archive = tools::cache()?.join(format!("debian-12-{}.tar", hex(digest.get(..4).unwrap_or_default())));
     if !archive.is_file() {
         println!("Making a Debian userland for tests.");
         make(&archive)?;
     }
-    let settings = ["--change", r#"CMD ["/lib/systemd/systemd"]"#, "--change", "ENV container=docker"];
+    let label = format!("LABEL {LABEL}={INCLUDED}");
+    let settings = [r#"CMD ["/lib/systemd/systemd"]"#, "ENV container=docker", &label];
+    let settings = settings.iter().flat_map(|setting| ["--change", setting]);
     command::read(Command::new("docker").arg("import").args(settings).arg(archive).arg(IMAGE)).map(drop)
 }
 

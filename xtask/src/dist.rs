@@ -95,6 +95,7 @@ fn write_checksums(folder: &Path) -> Result<()> {
     fs::write(folder.join("SHA256SUMS"), lines).context("write SHA256SUMS")
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// In hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
