@@ -5,6 +5,7 @@ mod carried;
 mod closure;
 mod deb;
 mod image;
+pub(crate) mod paths;
 mod products;
 mod rpm;
 mod source;

@@ -46,6 +46,9 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    if let Some(failed) = dist::paths::compile() {
+        return failed;
+    }
     let done = match Args::parse().task {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),

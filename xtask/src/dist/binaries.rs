@@ -9,11 +9,14 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{closure::Closure, source::Source};
-use crate::command::{self, cargo, root};
+use super::{closure::Closure, paths, source::Source};
+use crate::command::{self, cargo};
 
 /// What they are built for: everything static, on every Linux.
 const TARGET: &str = "x86_64-unknown-linux-musl";
+
+/// What a static binary has to relocate in itself at its start takes a hundredth of the room so.
+const PACKED: &str = "-Clink-arg=-Wl,-z,pack-relative-relocs";
 
 /// Where each binary is.
 pub(super) type Built = BTreeMap<String, PathBuf>;
@@ -27,8 +30,10 @@ pub(super) fn build(wanted: &BTreeSet<String>, quick: bool, source: &Source, fol
     if quick {
         build.env("CARGO_PROFILE_SHIP_LTO", "off");
     }
-    command::run(build.envs(without_paths()?).env("SOURCE_DATE_EPOCH", source.seconds.to_string()))?;
-    let came = target_folder()?.join(TARGET).join("ship");
+    let target = target_folder()?;
+    paths::leave_out(&mut build, TARGET, &target, PACKED)?;
+    command::run(build.env("SOURCE_DATE_EPOCH", source.seconds.to_string()))?;
+    let came = target.join(TARGET).join("ship");
     let (bin, symbols) = (folder.join("bin"), folder.join("symbols"));
     for folder in [&bin, &symbols] {
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
@@ -44,20 +49,6 @@ pub(super) fn build(wanted: &BTreeSet<String>, quick: bool, source: &Source, fol
         built.insert(name.clone(), to);
     }
     Ok(built)
-}
-
-/// Nothing of this machine's folders is in what is built, and two machines build the same.
-fn without_paths() -> Result<[(String, String); 2]> {
-    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
-    let home = home.context("HOME is not set, so there is no cargo folder")?;
-    let places = [(root(), "/wayside"), (home, "/cargo")];
-    let rust = places.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
-    let c = places.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display()));
-    Ok([
-        ("CARGO_ENCODED_RUSTFLAGS".to_owned(), rust.collect::<Vec<_>>().join("\x1f")),
-        (format!("CFLAGS_{}", TARGET.replace('-', "_")), c.collect::<Vec<_>>().join(" ")),
-    ])
 }
 
 /// Where cargo builds: beside ourselves unless it was told otherwise.
