@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 
+use crate::coding;
 use crate::query::filter::{PathPattern, parse_status};
 use crate::query::{Cursor, Filter};
 use crate::store::checkpoint::Checkpoint;
@@ -101,6 +102,23 @@ pub fn asked(bytes: &[u8]) {
     drop(parameters.filter().map(|_: Filter| ()));
 }
 
+/// A body in codings that its first byte chooses: no more is decoded than was asked for.
+#[expect(clippy::panic, reason = "an attack that succeeds must be seen")]
+pub fn coded(bytes: &[u8]) {
+    const LIMIT: usize = 64 << 10;
+    let Some((chosen, body)) = bytes.split_first() else { return };
+    let told = match chosen % 5 {
+        0 => "gzip",
+        1 => "deflate",
+        2 => "br",
+        3 => "zstd",
+        _ => "gzip, deflate",
+    };
+    if coding::undo(body, told, LIMIT).is_some_and(|plain| plain.bytes.len() > LIMIT) {
+        panic!("more was decoded than was asked for");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +173,7 @@ mod tests {
                 wal(&bytes);
                 checkpoint(&bytes);
                 asked(&bytes);
+                coded(&bytes);
             }
         }
     }

@@ -20,3 +20,8 @@ fn the_checkpoint_stands_its_corpus() {
 fn what_is_asked_stands_its_corpus() {
     check("asked", attack::asked);
 }
+
+#[test]
+fn codings_stand_their_corpus() {
+    check("coded", attack::coded);
+}
