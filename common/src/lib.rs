@@ -12,6 +12,7 @@ pub mod disk;
 pub mod door;
 pub mod drain;
 pub mod exchange;
+pub mod handover;
 pub mod listen;
 pub mod notify;
 pub mod pages;
