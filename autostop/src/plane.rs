@@ -7,6 +7,7 @@ pub mod gate;
 pub mod http;
 pub mod identity;
 pub mod kept;
+mod last;
 mod link;
 mod listeners;
 pub mod metrics;
@@ -21,13 +22,14 @@ mod tcp;
 mod tell;
 pub mod tls;
 pub mod transaction;
+mod upgrade;
 mod upstream;
 pub mod visitor;
 mod worker;
 
 use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     thread,
@@ -47,6 +49,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use self::{
     gate::{Counts, Gate, Phase, State},
+    last::Drains,
     metrics::Metrics,
     plan::Plan,
     tls::Certificates,
@@ -62,8 +65,8 @@ pub struct Settings {
     pub control: String,
     /// Who this plane is; the same over restarts.
     pub plane_id: String,
-    /// Where the last plan is kept, if it is.
-    pub plan_file: Option<PathBuf>,
+    /// Where the last plan is kept, and what else outlives a process, if anything does.
+    pub state_dir: Option<PathBuf>,
     /// Where HTTP comes in, whatever its number for port 80.
     pub http: Vec<SocketAddr>,
     /// Where HTTPS comes in, whatever its number for port 443.
@@ -94,7 +97,20 @@ pub(crate) struct Plane {
     tls: Arc<ServerConfig>,
     metrics: Metrics,
     left_after: Duration,
+    /// What this process is to the control plane.
+    role: watch::Sender<Role>,
+    /// What it was when the control plane told it the plan last.
+    heard: watch::Sender<Role>,
+    /// Everything that listens, to be handed over.
+    sockets: Mutex<BTreeMap<String, TcpListener>>,
     drain: Drain,
+}
+
+/// What a process is to the control plane: the plane itself, or one that only carries on what it had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Role {
+    /// Its own name then.
+    draining: Option<Arc<str>>,
 }
 
 impl Plane {
@@ -111,6 +127,9 @@ impl Plane {
             tls,
             metrics: Metrics::default(),
             left_after,
+            role: watch::Sender::default(),
+            heard: watch::Sender::default(),
+            sockets: Mutex::default(),
             drain,
         })
     }
@@ -118,6 +137,10 @@ impl Plane {
     /// The newest plan.
     pub(crate) fn plan(&self) -> Arc<Plan> {
         Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, BTreeMap<String, TcpListener>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn gates(&self) -> MutexGuard<'_, HashMap<String, Arc<Gate>>> {
@@ -163,6 +186,10 @@ impl Plane {
 }
 
 impl Settings {
+    fn plan_file(&self) -> Option<PathBuf> {
+        self.state_dir.as_ref().map(|folder| folder.join("plan"))
+    }
+
     /// As the configuration says, on all cores.
     ///
     /// # Errors
@@ -174,7 +201,7 @@ impl Settings {
         Ok(Self {
             control: config.usage_tracking.to_string(),
             plane_id,
-            plan_file: Some(config.state_dir.join("plan")),
+            state_dir: Some(config.state_dir.clone()),
             http: config.http_listen.clone(),
             https: config.https_listen.clone(),
             tcp: Ipv6Addr::UNSPECIFIED.into(),
@@ -193,25 +220,30 @@ pub async fn run(config: Config, drain: Drain) -> anyhow::Result<()> {
     serve(Settings::of(&config)?, drain).await
 }
 
-/// Carries until the drain is over.
+/// Carries until the drain is over. SIGUSR2 has the binary take over that is now where this one was.
 ///
 /// # Errors
 /// When the admin port cannot be listened on, or a thread cannot be had.
 pub async fn serve(settings: Settings, drain: Drain) -> anyhow::Result<()> {
     tracing::info!(version = VERSION, plane = settings.plane_id, "START Wayside data plane");
     descriptors::raise_limit();
-    let plane = Arc::new(Plane::new(drain.clone(), settings.left_after)?);
-    if let Some(plan) = settings.plan_file.as_deref().and_then(kept::load) {
+    // What this process takes may stop before the process does, when another one takes in its place.
+    let own = drain.part();
+    let plane = Arc::new(Plane::new(own.clone(), settings.left_after)?);
+    if let Some(plan) = settings.plan_file().as_deref().and_then(kept::load) {
         plane.take_plan(plan);
     }
     let readiness = Readiness::default();
     readiness.wait_for(link::PLAN);
-    serve_admin(settings.admin, readiness.clone(), &plane, &drain)?;
-    let workers = Workers::start(settings.workers, &drain)?;
-    let linked = link::run(&settings, &plane, &readiness);
+    serve_admin(settings.admin, readiness.clone(), &plane, &own)?;
+    let workers = Workers::start(settings.workers, &own)?;
+    let drains = settings.state_dir.as_deref().map(|folder| Drains::new(folder, &settings.plane_id));
+    let upgrade = upgrade::run(&plane, drains.clone(), &own);
+    let linked = link::run(&settings, &plane, &readiness, drains.as_ref());
     let listening = listeners::run(&settings, Arc::clone(&plane), &workers);
     tokio::select! {
-        ended = workers.finished(&drain) => ended,
+        ended = workers.finished(&own) => ended,
+        failed = upgrade => failed.map(|never| match never {}),
         never = async { tokio::join!(linked, listening) } => match never.0 {},
     }
 }
@@ -223,6 +255,7 @@ fn serve_admin(
     drain: &Drain,
 ) -> anyhow::Result<()> {
     let listener = listen::bind(at).context("serve /readyz and /metrics")?;
+    plane.sockets().insert("admin".to_owned(), listener.try_clone()?);
     tracing::info!(addr = %listener.local_addr()?, "Starting health listener");
     let registry = Arc::new(metrics::registry(plane));
     let router = admin::health(readiness, drain.clone()).merge(admin::metrics(registry));

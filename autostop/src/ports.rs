@@ -35,7 +35,7 @@ impl Ports {
     /// Gives every target port of every rule a port of the range, and takes back what belonged to rules
     /// that are gone. While a rule exists, its ports are nobody else's, even when it does not use them for
     /// now. Only what is written as `connect_on` goes to who wrote it; who had it by allotment gets
-    /// another. Returns who got none.
+    /// another. Ports where rules take HTTP are not allotted. Returns who got none.
     pub fn allot(&mut self, rules: &Rules, range: &RangeInclusive<u16>) -> Vec<NoneFree> {
         let fixed: BTreeSet<u16> =
             rules.iter().flat_map(|rule| &rule.tcp).filter_map(|tcp| tcp.connect_on).collect();
@@ -55,8 +55,10 @@ impl Ports {
                 }
             }
         }
-        let taken: BTreeSet<u16> =
-            self.allotted.values().flat_map(BTreeMap::values).chain(&fixed).copied().collect();
+        let http: BTreeSet<u16> =
+            rules.iter().flat_map(|rule| &rule.http).map(|route| route.source_port).collect();
+        let taken = self.allotted.values().flat_map(BTreeMap::values).chain(&fixed).chain(&http);
+        let taken: BTreeSet<u16> = taken.copied().collect();
         // What another rule just gave up goes last: its clients may still come there.
         let given_up: BTreeSet<u16> = before.values().flat_map(BTreeMap::values).copied().collect();
         let mut free: Vec<u16> = range.clone().filter(|port| !taken.contains(port)).collect();

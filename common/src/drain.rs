@@ -57,6 +57,25 @@ impl Drain {
         });
     }
 
+    /// A stop of its own, for a part of what runs: it comes with this one, and may come before it.
+    pub fn part(&self) -> Self {
+        let (whole, part) = (self.clone(), Self::default());
+        let own = part.clone();
+        self.spawn_own(async move {
+            tokio::select! {
+                () = whole.started() => own.ask(),
+                () = own.started() => {}
+            }
+            tokio::select! {
+                () = whole.insisted() => own.insist(),
+                () = own.idle() => {}
+            }
+            own.tasks.wait().await;
+            whole.cut.fetch_add(own.cut(), Ordering::Relaxed);
+        });
+        part
+    }
+
     /// Returns once the stop was asked for.
     pub async fn started(&self) {
         self.reached(Phase::Asked).await;
@@ -146,6 +165,22 @@ mod tests {
         drain.insist();
         drain.idle().await;
         assert_eq!(drain.cut(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_stops_with_the_whole_and_alone() {
+        let whole = Drain::default();
+        let (first, second) = (whole.part(), whole.part());
+        first.ask();
+        first.idle().await;
+        assert!(!whole.is_started() && !second.is_started());
+        second.spawn(std::future::pending());
+        whole.ask();
+        second.started().await;
+        time::timeout(Duration::from_secs(5), whole.idle()).await.expect_err("a task of a part is left");
+        whole.insist();
+        whole.idle().await;
+        assert_eq!(whole.cut(), 1);
     }
 
     #[tokio::test]

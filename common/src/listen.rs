@@ -1,4 +1,4 @@
-//! Binds a TCP listener, or takes one that systemd opened, on both address families where it listens everywhere.
+//! Binds a TCP listener, or takes one that was opened before the start, on both address families where it listens everywhere.
 
 mod inherit;
 mod keep;

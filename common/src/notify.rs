@@ -37,6 +37,11 @@ pub(crate) fn keep_telling() {
     });
 }
 
+/// Tells systemd which process it is to watch from now on.
+pub fn main_process(pid: u32) {
+    tell(&format!("MAINPID={pid}"));
+}
+
 /// Sends a state to `NOTIFY_SOCKET`. Without that variable, or when nobody listens, nothing happens:
 /// the daemon does not depend on being watched.
 pub(crate) fn tell(state: &str) {

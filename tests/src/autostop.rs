@@ -265,7 +265,7 @@ impl Autostop {
         self.start_plane_alone();
         let plane = self.plane.as_ref().expect("it was just started");
         plane.wait_for_line("Successfully connected to control plane");
-        let ports = || plane.lines().iter().filter(|line| line.contains("\"intake\":\"Tcp\"")).count();
+        let ports = || plane.lines().iter().filter(|line| line.contains("\"intake\":\"tcp\"")).count();
         wait_for("the ports of all targets", || (ports() >= self.targets).then_some(()));
     }
 
@@ -339,7 +339,7 @@ impl Autostop {
     /// # Panics
     /// When lw_tcp_proxy does not run.
     pub fn http_port(&self) -> u16 {
-        self.plane.as_ref().expect("it runs").port("Http { tls: false", "addr")
+        self.plane.as_ref().expect("it runs").port("\"intake\":\"http\"", "addr")
     }
 
     /// The port that leads to a rule's machine.

@@ -239,10 +239,12 @@ impl Run {
             Input::Attached(link) => self.attached(link).await,
             Input::Detached(plane, id) => self.detached(&plane, id),
             Input::Said(plane, id, message) => {
-                if self.links.get(&plane).is_some_and(|linked| linked.link.id == id) {
-                    self.said(now, &plane, message)
-                } else {
-                    Vec::new()
+                if self.links.get(&plane).is_none_or(|linked| linked.link.id != id) {
+                    return Vec::new();
+                }
+                match message {
+                    attach_request::Message::Gone(gone) => self.gone(&plane, gone).await,
+                    message => self.said(now, &plane, message),
                 }
             }
             Input::Answer(rule, id, outcome) => self.mind.hear(now, &rule, Event::Answer(id, outcome)),

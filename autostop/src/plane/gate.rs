@@ -142,6 +142,8 @@ struct Inside {
     active_ms: u64,
     bytes_up: u64,
     bytes_down: u64,
+    /// What those who wait said so far.
+    held: usize,
 }
 
 impl Gate {
@@ -162,6 +164,7 @@ impl Gate {
             active_ms: now_ms(),
             bytes_up: 0,
             bytes_down: 0,
+            held: 0,
         };
         Self {
             rule_id: rule_id.into(),
@@ -224,6 +227,11 @@ impl Gate {
     /// Who is there now.
     pub fn counts(&self) -> Counts {
         self.inside().counts
+    }
+
+    /// How many bytes of those who wait are kept.
+    pub fn held(&self) -> usize {
+        self.inside().held
     }
 
     /// Sees every change from now on.

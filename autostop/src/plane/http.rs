@@ -8,6 +8,7 @@ mod forward;
 mod hold;
 mod page;
 mod upgrade;
+mod websocket;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -92,6 +93,7 @@ where
         .http2()
         .timer(TokioTimer::new())
         .adaptive_window(true)
+        .enable_connect_protocol()
         .keep_alive_interval(Duration::from_secs(20));
     let drain = entry.plane.drain.clone();
     let peer = entry.peer;

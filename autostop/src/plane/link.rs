@@ -13,7 +13,7 @@ use common::{admin::Readiness, backoff::Backoff, quiet::Quiet};
 use tokio::time;
 
 use self::session::Session;
-use super::{Plane, Settings};
+use super::{Plane, Settings, last::Drains};
 
 /// What the plane waits for before it is ready.
 pub(super) const PLAN: &str = "the plan of the control plane";
@@ -24,16 +24,34 @@ const RESTART: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Keeps the link up for as long as it is polled.
-pub(super) async fn run(settings: &Settings, plane: &Arc<Plane>, readiness: &Readiness) -> Infallible {
+pub(super) async fn run(
+    settings: &Settings,
+    plane: &Arc<Plane>,
+    readiness: &Readiness,
+    drains: Option<&Drains>,
+) -> Infallible {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let quiet = Quiet::new(Duration::from_secs(30));
     let epoch = fastrand::u64(1..);
     let mut away_since = Instant::now();
+    let mut roles = plane.role.subscribe();
     loop {
         let mut attached = false;
-        let session =
-            Session { settings, plane, readiness, epoch, backoff: &mut backoff, attached: &mut attached };
-        let Err(error) = session.run().await;
+        let role = roles.borrow_and_update().clone();
+        let session = Session {
+            settings,
+            plane,
+            readiness,
+            drains,
+            epoch,
+            role,
+            backoff: &mut backoff,
+            attached: &mut attached,
+        };
+        let Err(error) = tokio::select! {
+            ended = session.run() => ended,
+            _ = roles.changed() => continue,
+        };
         plane.metrics.link_failures.inc();
         if attached {
             away_since = Instant::now();

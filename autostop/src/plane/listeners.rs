@@ -30,12 +30,33 @@ enum Intake {
 
 type Key = (SocketAddr, Intake);
 
+/// By which its socket is kept.
+fn name((address, intake): Key) -> String {
+    format!("{} {address}", intake.name())
+}
+
+impl Intake {
+    /// For people.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Http { tls: false, .. } => "http",
+            Self::Http { tls: true, .. } => "https",
+        }
+    }
+}
+
 /// Listens where the plan wants it, for as long as it is polled.
 pub(super) async fn run(settings: &Settings, plane: Arc<Plane>, workers: &Workers) -> Infallible {
     let mut planned = plane.planned.subscribe();
     let mut open: BTreeMap<Key, CancellationToken> = BTreeMap::new();
     let mut is_first = true;
     loop {
+        if plane.drain.is_started() {
+            // Nobody is taken any more: what waits at a socket is for whoever listens there still.
+            plane.sockets().clear();
+            std::future::pending::<()>().await;
+        }
         let plan = plane.plan();
         let wanted = wanted(settings, &plan);
         open.retain(|key, closing| {
@@ -44,12 +65,13 @@ pub(super) async fn run(settings: &Settings, plane: Arc<Plane>, workers: &Worker
                 tracing::info!(addr = %key.0, "listener closed: it is not in the plan any more");
                 listen::give_up(key.0);
                 closing.cancel();
+                plane.sockets().remove(&name(*key));
             }
             stays
         });
         let mut failures = BTreeMap::new();
         for key in wanted {
-            if open.contains_key(&key) || plane.drain.is_started() {
+            if open.contains_key(&key) {
                 continue;
             }
             match start(key, &plane, workers) {
@@ -64,6 +86,7 @@ pub(super) async fn run(settings: &Settings, plane: Arc<Plane>, workers: &Worker
         select! {
             changed = planned.changed() => if changed.is_err() { std::future::pending().await },
             () = time::sleep(TRY_AGAIN), if !failures.is_empty() => {}
+            () = plane.drain.started() => {}
         }
     }
 }
@@ -125,11 +148,17 @@ fn start(key: Key, plane: &Arc<Plane>, workers: &Workers) -> Result<Cancellation
     };
     let listener = listen::bind(address).map_err(|error| failed(&error.source))?;
     let address = listener.local_addr().map_err(|error| failed(&error))?;
-    let closing = CancellationToken::new();
+    // All of them before any of them accepts: what was begun would hold the port against the next try.
+    let mut each = Vec::new();
     for worker in workers.iter() {
         let _inside = worker.enter();
         let listener = listener.try_clone().and_then(tokio::net::TcpListener::from_std);
-        let listener = listener.map_err(|error| failed(&error))?;
+        each.push((worker, listener.map_err(|error| failed(&error))?));
+    }
+    plane.sockets().insert(name(key), listener);
+    let closing = CancellationToken::new();
+    for (worker, listener) in each {
+        let _inside = worker.enter();
         let (plane, closing) = (Arc::clone(plane), closing.clone());
         let drain = plane.drain.clone();
         let pool = Arc::clone(&worker.pool);
@@ -146,7 +175,7 @@ fn start(key: Key, plane: &Arc<Plane>, workers: &Workers) -> Result<Cancellation
         };
         drain.spawn_own(async move { accept(listener, serve, &plane, &closing).await });
     }
-    tracing::info!(network = "tcp", addr = %address, ?intake, "Starting proxy listener");
+    tracing::info!(network = "tcp", addr = %address, intake = intake.name(), "Starting proxy listener");
     Ok(closing)
 }
 

@@ -100,17 +100,19 @@ impl fmt::Debug for Gates {
 impl Collector for Gates {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let Some(plane) = self.0.upgrade() else { return Ok(()) };
-        let (mut connections, mut requests, mut parked) = (0u64, 0u64, 0u64);
+        let (mut connections, mut requests, mut parked, mut held) = (0u64, 0u64, 0u64, 0u64);
         for gate in plane.gates().values() {
             let counts = gate.counts();
             connections += u64::from(counts.open_connections);
             requests += u64::from(counts.open_requests);
             parked += u64::from(counts.parked);
+            held += gate.held() as u64;
         }
         for (name, help, value) in [
             ("connections_active", "Connections that are carried", connections),
             ("http_requests_active", "Requests that are carried", requests),
             ("parked", "Connections and requests that wait", parked),
+            ("held_bytes", "What those who wait have said already", held),
         ] {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;

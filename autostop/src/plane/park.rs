@@ -21,8 +21,11 @@ use crate::hold::{Notice, ssh};
 /// How often an SSH client hears that it has to wait.
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
+/// How much is read at once.
+const READ: usize = 16 << 10;
+
 thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 16 << 10]);
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
 }
 
 /// How waiting ended.
@@ -82,7 +85,7 @@ pub(super) async fn park(
         select! {
             // A sender lives in the gate, so this cannot fail.
             _ = changes.changed() => {}
-            heard = hear(client, held, target.hold.bytes, ended) => match heard {
+            heard = hear(client, visit, held, target.hold.bytes, ended) => match heard {
                 Ok(0) if held.is_empty() || !port.preset.half_closes() => return Outcome::Left,
                 Ok(0) => {
                     ended = true;
@@ -115,24 +118,33 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-/// Reads what the client says, up to the limit; the rest stays with it. 0: it has ended its half.
-/// After that, and at the limit, only a reset is noticed.
-async fn hear(client: &TcpStream, held: &mut Vec<u8>, limit: usize, ended: bool) -> io::Result<usize> {
-    let room = limit.saturating_sub(held.len());
-    if ended || room == 0 {
-        client.ready(Interest::ERROR).await?;
-        return Err(client.take_error()?.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()));
-    }
+/// Reads what the client says, as far as all who wait may say so much; the rest stays with it. 0: it has
+/// ended its half. After that, and at the limit, only a reset is noticed.
+async fn hear(
+    client: &TcpStream,
+    visit: &mut Visit,
+    held: &mut Vec<u8>,
+    limit: usize,
+    ended: bool,
+) -> io::Result<usize> {
     loop {
-        client.readable().await?;
+        if !ended {
+            client.readable().await?;
+        }
+        // Taken here and not before: while it waits, it takes no room.
+        let room = if ended { 0 } else { visit.make_room(READ, limit) };
+        if room == 0 {
+            client.ready(Interest::ERROR).await?;
+            return Err(client.take_error()?.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()));
+        }
         let read = BUFFER.with_borrow_mut(|buffer| {
-            let room = room.min(buffer.len());
             let buffer = buffer.get_mut(..room).unwrap_or_default();
             let read = client.try_read(buffer)?;
             held.reserve_exact(read);
             held.extend_from_slice(buffer.get(..read).unwrap_or_default());
             Ok(read)
         });
+        visit.give_room(room - read.as_ref().copied().unwrap_or_default());
         match read {
             Err(error) if io::Error::kind(&error) == io::ErrorKind::WouldBlock => {}
             read => return read,

@@ -62,7 +62,7 @@ pub struct Hold {
     pub patience: Option<Duration>,
     /// How many at once.
     pub clients: u32,
-    /// How much of what one of them sends is read; the rest stays with it.
+    /// How much of what all of them send is read; the rest stays with them.
     pub bytes: usize,
     /// A connection that is open so long wakes the target without a byte.
     pub grace: Duration,

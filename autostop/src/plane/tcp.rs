@@ -119,6 +119,7 @@ async fn carry(client: TcpStream, visit: &mut Visit, port: &Port, plane: &Plane)
         }
     }
     tracing::debug!(peer = %visit.visitor().peer, rule = visit.gate().rule_id(), "Connection established");
+    visit.delivered();
     let visitor = visit.visitor_shared();
     relay::relay_held(held, client, server, &mut Watching(&visitor), drain).await;
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,11 @@ use tokio::{
     net::TcpStream,
     time,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{ClientConfig, pki_types::ServerName},
+};
 
 use super::{dial::Place, http::Uplink, tcp};
 
@@ -172,7 +176,9 @@ pub(super) async fn secure(
     host: &str,
     alpn: &[&[u8]],
 ) -> io::Result<TlsStream<TcpStream>> {
-    let mut config = trust::client(&Trust::Anybody).map_err(io::Error::other)?;
+    // Made once: it remembers sessions, so that the next handshake is a short one.
+    static CONFIG: LazyLock<Option<ClientConfig>> = LazyLock::new(|| trust::client(&Trust::Anybody).ok());
+    let mut config = CONFIG.clone().ok_or_else(|| io::Error::other("the cryptography cannot be used"))?;
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     TlsConnector::from(Arc::new(config)).connect(name, stream).await

@@ -17,6 +17,8 @@ const STOP_TIMEOUT: Duration = Duration::from_mins(5);
 const WAKE_GRACE: Duration = Duration::from_millis(300);
 const HOLD_CLIENTS: u32 = 10_000;
 const HOLD_BYTES: u64 = 64 << 20;
+/// Nothing waits longer; far below where sums of such times would overflow.
+const LONGEST: Duration = Duration::from_hours(24 * 3653);
 
 /// Where the problems of one file are gathered.
 pub(super) struct Desk<'a> {
@@ -34,7 +36,7 @@ impl Desk<'_> {
     }
 
     pub(super) fn span(&mut self, key: &str, span: Option<&Span>, default: Duration) -> Duration {
-        match span {
+        let span = match span {
             None => default,
             Some(Span::Seconds(seconds)) => Duration::from_secs(*seconds),
             Some(Span::Text(text)) => humantime::parse_duration(text).unwrap_or_else(|_| {
@@ -44,7 +46,27 @@ impl Desk<'_> {
                 );
                 default
             }),
+        };
+        self.bounded(key, span)
+    }
+
+    fn bounded(&mut self, key: &str, span: Duration) -> Duration {
+        if span > LONGEST {
+            self.problem(key, "is longer than ten years");
         }
+        span.min(LONGEST)
+    }
+
+    pub(super) fn not_zero<T: Default + PartialEq + Copy>(
+        &mut self,
+        key: &str,
+        told: Option<T>,
+        default: T,
+    ) -> T {
+        if told == Some(T::default()) {
+            self.problem(key, "must not be zero");
+        }
+        told.unwrap_or(default)
     }
 }
 
@@ -137,6 +159,7 @@ fn one(desk: &mut Desk<'_>, file: &RuleFile, around: &Surroundings) -> Rule {
         desk.problem("idle_time", "is given twice; keep either it or `idle_time_mins`");
     }
     let minutes = file.idle_time_mins.map_or(IDLE_TIME, |mins| Duration::from_secs(mins.saturating_mul(60)));
+    let minutes = desk.bounded("idle_time_mins", minutes);
     let idle_time = desk.span("idle_time", file.idle_time.as_ref(), minutes);
     if idle_time.is_zero() {
         desk.problem("idle_time", "must not be zero");
@@ -177,7 +200,12 @@ fn one(desk: &mut Desk<'_>, file: &RuleFile, around: &Surroundings) -> Rule {
         depends: file
             .depends
             .iter()
-            .map(|on| Dependency { rule: RuleId::of(&on.rule), delay: Duration::from_secs(on.delay_in_sec) })
+            .enumerate()
+            .map(|(at, on)| Dependency {
+                rule: RuleId::of(&on.rule),
+                delay: desk
+                    .bounded(&format!("depends[{at}].delay_in_sec"), Duration::from_secs(on.delay_in_sec)),
+            })
             .collect(),
         schedules: windows::schedules(desk, &file.schedule),
         hide_progress_page: file.hide_progress_page,
@@ -189,8 +217,8 @@ fn one(desk: &mut Desk<'_>, file: &RuleFile, around: &Surroundings) -> Rule {
         wakers: network::blocks(desk, "wakers", &file.wakers),
         hold: Hold {
             max_time: desk.span("hold.max_time", file.hold.max_time.as_ref(), start_timeout),
-            max_clients: file.hold.max_clients.unwrap_or(HOLD_CLIENTS),
-            max_bytes: file.hold.max_bytes.unwrap_or(HOLD_BYTES),
+            max_clients: desk.not_zero("hold.max_clients", file.hold.max_clients, HOLD_CLIENTS),
+            max_bytes: desk.not_zero("hold.max_bytes", file.hold.max_bytes, HOLD_BYTES),
         },
         proxy_protocol_out: file.proxy_protocol_out,
         price_per_hour: file.price_per_hour,

@@ -223,10 +223,28 @@ pub fn parse(file: &str, text: &str) -> Result<RuleFile, Problem> {
 /// # Errors
 /// As [`parse`].
 pub fn from_json(file: &str, told: serde_json::Value) -> Result<RuleFile, Problem> {
+    if let Some(key) = beyond_toml("", &told) {
+        let message = format!("is more than {}, the greatest number of a rule's file", i64::MAX);
+        return Err(Problem { file: file.to_owned(), key, message });
+    }
     serde_json::from_value(told_things(told)).map_err(|error| {
         let (key, message) = meant(&error.to_string());
         Problem { file: file.to_owned(), key, message }
     })
+}
+
+/// The key of a number that a file of TOML cannot have.
+fn beyond_toml(key: &str, told: &serde_json::Value) -> Option<String> {
+    use serde_json::Value;
+    let within = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+    match told {
+        Value::Number(number) => (number.is_u64() && !number.is_i64()).then(|| key.to_owned()),
+        Value::Object(table) => table.iter().find_map(|(name, value)| beyond_toml(&within(name), value)),
+        Value::Array(all) => {
+            all.iter().enumerate().find_map(|(at, value)| beyond_toml(&format!("{key}[{at}]"), value))
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => None,
+    }
 }
 
 fn told_things(told: serde_json::Value) -> serde_json::Value {

@@ -112,11 +112,15 @@ pub(super) fn health(desk: &mut Desk<'_>, health: &file::Health, routing: &[file
     if status.is_empty() || *status.start() < 100 || *status.end() > 599 {
         desk.problem("http.health.status_code_from", "with status_code_to must be a range within 100 to 599");
     }
+    let timeout = desk.span("http.health.timeout", health.timeout.as_ref(), HEALTH_TIMEOUT);
+    if timeout.is_zero() {
+        desk.problem("http.health.timeout", "must not be zero");
+    }
     Health {
         protocol: health.protocol,
         port: port(desk, "http.health.port", health.port, default),
         path: if health.path.is_empty() { "/".to_owned() } else { health.path.clone() },
-        timeout: desk.span("http.health.timeout", health.timeout.as_ref(), HEALTH_TIMEOUT),
+        timeout,
         status,
     }
 }
@@ -204,7 +208,9 @@ pub(super) fn clashes(
     homes: &BTreeMap<RuleId, &str>,
     problems: &mut Vec<Problem>,
 ) {
-    let mut ports: BTreeMap<u16, &str> = BTreeMap::new();
+    let http =
+        rules.values().flat_map(|rule| rule.http.iter().map(|route| (route.source_port, rule.name.as_str())));
+    let mut ports: BTreeMap<u16, &str> = http.collect();
     let mut listeners: BTreeMap<u16, (HttpProtocol, &str)> = BTreeMap::new();
     let mut routes: BTreeMap<(&str, u16, &str), &str> = BTreeMap::new();
     for rule in rules.values() {

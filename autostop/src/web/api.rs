@@ -194,7 +194,12 @@ async fn cooldown(State(office): State<Office>, Path((_, id)): RulePath, body: S
         // One that is down already, or in use, is no reason to leave the others up.
         control.ask(dependant, Event::Cooldown { force: told.force }).await?.ok();
     }
-    ask(&control, id, Event::Cooldown { force: told.force }).await
+    match control.ask(id.clone(), Event::Cooldown { force: told.force }).await? {
+        // It follows once those that depend on it are down and it is idle.
+        Err(Refusal::Needed) if told.propagate => {}
+        done => done.map_err(Failed::Refused)?,
+    }
+    seen(&control, id).await
 }
 
 async fn goes_down_with(control: &Control, id: &RuleId) -> Result<Vec<RuleId>, Failed> {
@@ -220,6 +225,10 @@ async fn toggle(State(office): State<Office>, Path((_, id)): RulePath, Query(tol
 
 async fn ask(control: &Control, id: RuleId, event: Event) -> Answer {
     control.ask(id.clone(), event).await?.map_err(Failed::Refused)?;
+    seen(control, id).await
+}
+
+async fn seen(control: &Control, id: RuleId) -> Answer {
     let found = control.look(move |asked| view::rule(asked, &id)).await?;
     found.map(answer).ok_or(Failed::Unknown)
 }

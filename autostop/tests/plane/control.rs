@@ -196,6 +196,7 @@ impl Control {
             attach_request::Message::Hello(hello) => desk.hellos.push((hello.plane, hello.epoch)),
             attach_request::Message::Wake(wake) => desk.wakes.push(wake),
             attach_request::Message::Fenced(fenced) => desk.fenced.push(fenced),
+            attach_request::Message::Gone(_) => {}
             attach_request::Message::Listening(listening) => desk.listening = Some(listening),
             attach_request::Message::Activity(activity) => {
                 desk.activity = Some(activity);

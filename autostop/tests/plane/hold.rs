@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    peers::{Server, echo},
+    peers::{Server, ask, echo, noise},
     scene::{Scene, connect, free_port, local, soon, tcp_target, wait_for},
 };
 
@@ -147,6 +147,43 @@ async fn no_more_are_held_than_there_is_room_for_nor_more_of_what_they_send() {
         soon("all of it", client.read_exact(&mut heard)).await.unwrap();
         assert!(heard.iter().all(|byte| *byte == 7));
     }
+}
+
+#[tokio::test]
+async fn what_all_of_them_send_is_held_within_one_limit() {
+    let server = free_port();
+    let (mut target, port) = tcp_target("box", server, Preset::Tcp);
+    target.hold_bytes = 100_000;
+    let scene = Scene::start(vec![target]).await;
+    let clients: Vec<_> = (0..8)
+        .map(|number| {
+            tokio::spawn(async move {
+                let (mut reads, mut writes) = connect(port).await.into_split();
+                let said = noise(number, 300_000);
+                let mut heard = vec![0; said.len()];
+                let (wrote, read) = tokio::join!(writes.write_all(&said), reads.read_exact(&mut heard));
+                wrote.unwrap();
+                read.unwrap();
+                assert!(heard == said, "the bytes are others");
+            })
+        })
+        .collect();
+    scene.control.told("box", "eight parked", |told| told.parked == 8).await;
+    let held = async || {
+        let metrics = ask(scene.admin.port(), "GET /metrics HTTP/1.1\r\nHost: x").await;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("lw_tcp_proxy_held_bytes "));
+        let held: usize = line.unwrap_or_else(|| panic!("{metrics}")).trim().parse().unwrap();
+        assert!(held <= 100_000, "{held} bytes are held");
+        held
+    };
+    let full = async { while held().await < 100_000 {} };
+    soon("the limit to be reached", full).await;
+    let _server = Server::start(server, echo).await;
+    scene.control.waking("box");
+    for client in clients {
+        soon("all of it", client).await.unwrap();
+    }
+    soon("nothing to be held", async { while held().await > 0 {} }).await;
 }
 
 #[tokio::test]

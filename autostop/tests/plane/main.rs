@@ -10,11 +10,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod calls;
 mod control;
 mod fence;
 mod hold;
 mod peers;
 mod scene;
 mod streams;
+mod tunnels;
 mod wake;
 mod web;

@@ -71,7 +71,7 @@ impl Scene {
         let settings = Settings {
             control: serving.address.to_string(),
             plane_id: "plane-1".to_owned(),
-            plan_file: None,
+            state_dir: None,
             http: vec![http],
             https: vec![https],
             tcp: Ipv4Addr::LOCALHOST.into(),

@@ -230,6 +230,12 @@ async fn probes_and_exclusions_wake_nothing_and_an_unknown_host_is_told_so() {
         let answer = ask(port, &head).await;
         assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("does not wake it"), "{answer}");
     }
+    // Nor do they by asking how it is.
+    let status = |path: &str| format!("/.well-known/wayside/autostop/status?path={path}");
+    for head in [get(&status("/healthz"), ""), get(&status("/"), "\r\nUser-Agent: kube-probe/1.31")] {
+        let answer = ask(port, &head).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"ready\":false"), "{answer}");
+    }
     let answer = ask(port, "GET / HTTP/1.1\r\nHost: nobody.example.com").await;
     assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("nobody.example.com"), "{answer}");
     let answer = ask(port, &get("/old/page", "")).await;

@@ -99,6 +99,27 @@ fn who_depends_on_a_rule_is_named_before_it_goes_down() {
 }
 
 #[test]
+fn the_api_cools_down_a_rule_with_those_that_depend_on_it() {
+    let depends =
+        rule("shop", "idle_time = \"1s\"\n[[depends]]\nrule = \"base\"\n").replace("\"m\"", "\"shop\"");
+    let scene =
+        Scene::start(Some(TOKEN), &[rule("base", "idle_time = \"1s\"\nmin_online = \"1s\""), depends]);
+    let _plane = Plane::attach(scene.planes_port, "edge");
+    let ask = |rule: &str, verb: &str, body: &str| {
+        scene.post(&format!("/gateway/lw/api/accounts/a/autostopping/rules/{rule}/{verb}"), body)
+    };
+    scene.wait_for_word("shop", "down");
+    assert_eq!(ask("shop", "warmup", "").status, 200);
+    scene.wait_for_word("shop", "active");
+    let refused = ask("base", "cooldown", "");
+    assert_eq!(refused.status, 409, "{}", refused.text);
+    let told = ask("base", "cooldown", "{\"propagate\": true}");
+    assert_eq!(told.status, 200, "{}", told.text);
+    scene.wait_for_word("shop", "down");
+    scene.wait_for_word("base", "down");
+}
+
+#[test]
 fn the_api_takes_no_time_that_is_too_long() {
     let scene = Scene::start(Some(TOKEN), &[rule("box", "")]);
     let path = "/gateway/lw/api/accounts/a/autostopping/rules/box/warmup";

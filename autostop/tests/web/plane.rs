@@ -119,7 +119,7 @@ async fn hear(
                 };
                 say(&sender, attach_request::Message::Fenced(fenced));
             }
-            Some(attach_response::Message::State(_)) | None => {}
+            Some(attach_response::Message::State(_) | attach_response::Message::Gone(_)) | None => {}
         }
     }
 }

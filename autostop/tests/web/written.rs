@@ -60,6 +60,30 @@ fn a_rule_is_created_changed_and_removed_and_outlives_a_crash() {
 }
 
 #[test]
+fn numbers_that_no_file_and_no_clock_can_take_are_refused() {
+    let mut scene = Scene::start(Some(TOKEN), &[rule("box", "")]);
+    for (key, value) in [
+        ("idle_time", json!(u64::MAX)),
+        ("min_online", json!(u64::MAX)),
+        ("start_timeout", json!(u64::MAX)),
+        ("idle_time_mins", json!(u64::MAX)),
+        ("hold", json!({ "max_bytes": u64::MAX })),
+        ("params", json!({ "size": u64::MAX })),
+    ] {
+        let mut body = given("big");
+        body[key] = value;
+        let (status, told) = send(&scene, "POST", "/rules", &body);
+        assert_eq!(status, 400, "{key}: {told}");
+        assert!(told["errors"][0]["key"].as_str().unwrap().starts_with(key), "{told}");
+    }
+    let mut body = given("long");
+    body["idle_time"] = json!("10y");
+    assert_eq!(send(&scene, "POST", "/rules", &body).0, 200);
+    scene.restart();
+    assert_eq!(names(&scene), ["box", "long"]);
+}
+
+#[test]
 fn every_problem_is_named_and_the_old_rules_stay_in_force() {
     let scene = Scene::start(Some(TOKEN), &[rule("box", "[tcp.ssh]\nconnect_on = 56001")]);
     assert_eq!(send(&scene, "POST", "/v2/rules", &given("web")).0, 200);

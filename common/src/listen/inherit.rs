@@ -1,4 +1,5 @@
-//! Listeners that systemd opened before the daemon started, or kept from the process before it (sd_listen_fds(3)).
+//! Listeners that systemd opened before the daemon started, or kept of the process before it (sd_listen_fds(3)), and
+//! those that this process handed over itself.
 
 use std::{
     net::{IpAddr, SocketAddr, TcpListener},
@@ -6,6 +7,8 @@ use std::{
 };
 
 use listenfd::ListenFd;
+
+use crate::handover;
 
 static INHERITED: LazyLock<Mutex<Vec<TcpListener>>> = LazyLock::new(|| {
     let mut all = ListenFd::from_env();
@@ -16,7 +19,12 @@ static INHERITED: LazyLock<Mutex<Vec<TcpListener>>> = LazyLock::new(|| {
             None
         }
     });
-    Mutex::new(listeners.collect())
+    let mut listeners: Vec<_> = listeners.collect();
+    match handover::receive() {
+        Ok(handed_over) => listeners.extend(handed_over),
+        Err(error) => tracing::error!(%error, "sockets that were handed over cannot be had"),
+    }
+    Mutex::new(listeners)
 });
 
 /// The listener at this address, if it was opened for us. It is given away once.

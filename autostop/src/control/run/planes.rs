@@ -50,9 +50,31 @@ impl Run {
         self.mind.plane(self.now(), &Event::Away(Arc::clone(plane)))
     }
 
+    /// One plane knows of another that it has ended. It is told again until the answer comes.
+    pub(super) async fn gone(&mut self, plane: &Arc<str>, told: wire::Gone) -> Vec<Deed> {
+        let name: Arc<str> = told.plane.as_str().into();
+        if name == *plane {
+            return Vec::new();
+        }
+        let mut deeds = Vec::new();
+        if let Some(linked) = self.links.remove(&name) {
+            linked.link.cut.cancel();
+            deeds = self.mind.plane(self.now(), &Event::Away(Arc::clone(&name)));
+        }
+        if self.kept.planes.contains(&name) {
+            if !self.keep(vec![Record::Forgotten(name.to_string())]).await {
+                return deeds;
+            }
+            tracing::info!(plane = %name, "data plane has ended, and is forgotten");
+            deeds.extend(self.mind.plane(self.now(), &Event::Forgotten(name)));
+        }
+        self.send(plane, attach_response::Message::Gone(told));
+        deeds
+    }
+
     pub(super) fn said(&mut self, now: Now, plane: &Arc<str>, message: attach_request::Message) -> Vec<Deed> {
         match message {
-            attach_request::Message::Hello(_) => Vec::new(),
+            attach_request::Message::Hello(_) | attach_request::Message::Gone(_) => Vec::new(),
             attach_request::Message::Wake(wake) => {
                 let who: Arc<str> = format!("{} ({})", wake.peer, words(&wake.protocol, &wake.detail)).into();
                 self.by_name(&wake.rule_id, |mind, rule| mind.hear(now, rule, Event::Wake(who)))

@@ -30,6 +30,7 @@ pub struct Visit {
     visitor: Arc<Visitor>,
     port: u16,
     place: Place,
+    held: usize,
 }
 
 /// So many are parked already.
@@ -53,7 +54,7 @@ impl Gate {
             return Err(Full);
         };
         drop(inside);
-        Ok(Visit { gate: Arc::clone(self), visitor, port, place })
+        Ok(Visit { gate: Arc::clone(self), visitor, port, place, held: 0 })
     }
 }
 
@@ -155,6 +156,28 @@ impl Visit {
         }
     }
 
+    /// Takes room for at most so many bytes that it says, as far as all who wait may say `limit` together;
+    /// returns for how many.
+    pub fn make_room(&mut self, most: usize, limit: usize) -> usize {
+        let mut inside = self.gate.inside();
+        let room = most.min(limit.saturating_sub(inside.held));
+        inside.held += room;
+        self.held += room;
+        room
+    }
+
+    /// Gives back room that was taken.
+    pub fn give_room(&mut self, unused: usize) {
+        let unused = unused.min(self.held);
+        self.held -= unused;
+        self.gate.inside().held -= unused;
+    }
+
+    /// What it said is on its way.
+    pub fn delivered(&mut self) {
+        self.give_room(self.held);
+    }
+
     /// It wants the target awake.
     pub fn want(&mut self) {
         let mut inside = self.gate.inside();
@@ -172,6 +195,8 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.gate.inside().leave(&self.visitor, self.place);
+        let mut inside = self.gate.inside();
+        inside.leave(&self.visitor, self.place);
+        inside.held -= self.held;
     }
 }

@@ -1,12 +1,17 @@
 //! What becomes of one request: whose it is, and whether it goes there, waits, sees a page or is refused.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::time::{self, Duration, Instant};
 
-use super::{Entry, body::Downlink, forward, page};
+use super::{
+    Entry,
+    body::Downlink,
+    forward, page,
+    websocket::{self, Tunnel},
+};
 use crate::plane::{
     activity::Floor,
     gate::{Full, Phase, Standing, Visit, Wanter},
@@ -80,13 +85,18 @@ fn host(request: &Request<Incoming>) -> Option<(String, HeaderValue)> {
 }
 
 async fn lead(request: Request<Incoming>, entry: &Arc<Entry>, arrived: Instant) -> Response<Downlink> {
+    if let Some(refused @ (Tunnel::Unknown | Tunnel::Forward)) = websocket::asked(&request) {
+        entry.plane.metrics.refuse("tunnel");
+        return page::no_tunnel(refused == Tunnel::Forward);
+    }
     let Some((name, host)) = host(&request) else { return page::no_host() };
     let plan = entry.plane.plan();
     let path = request.uri().path();
     if let Some(file) = path.strip_prefix(page::ROOT)
         && plan.routes.knows(&name)
     {
-        return page::file(file, request.uri().query().unwrap_or_default(), &name, &plan, entry);
+        let query = request.uri().query().unwrap_or_default();
+        return page::file(file, query, &name, user_agent(&request), &plan, entry);
     }
     let reads_html = reads_html(&request);
     let route = match plan.routes.find(entry.entrance, &name, path) {
@@ -105,11 +115,8 @@ async fn lead(request: Request<Incoming>, entry: &Arc<Entry>, arrived: Instant) 
         return redirect(url, &route, &name, &request);
     }
     let target = Arc::clone(&route.target);
-    let user_agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-    let user_agent = user_agent.unwrap_or_default();
     let client = entry.peer.ip();
-    let is_probe = PROBES.iter().any(|probe| user_agent.starts_with(probe));
-    let counts = !is_probe && target.counts(path, user_agent, client);
+    let counts = counts(&target, path, user_agent(&request), client);
     let detail: String = format!("{} {name}{path}", request.method()).chars().take(DETAIL).collect();
     let kind = if counts { Kind::Request } else { Kind::Aside };
     let visitor = Visitor::new(kind, entry.peer, "http", detail.clone(), FLOOR, false);
@@ -150,6 +157,17 @@ async fn lead(request: Request<Incoming>, entry: &Arc<Entry>, arrived: Instant) 
         }
     }
     forward::forward(request, Case { route, host, arrived, may_wake, reads_html }, visit, entry).await
+}
+
+fn user_agent(request: &Request<Incoming>) -> &str {
+    let told = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    told.unwrap_or_default()
+}
+
+/// Whether a request wakes, and keeps awake.
+pub(super) fn counts(target: &Target, path: &str, user_agent: &str, client: IpAddr) -> bool {
+    let is_probe = PROBES.iter().any(|probe| user_agent.starts_with(probe));
+    !is_probe && target.counts(path, user_agent, client)
 }
 
 /// Most fences are taken back at once, and nobody need see that there was one.

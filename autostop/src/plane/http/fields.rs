@@ -10,10 +10,12 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// What the client wants to go over to, if it does (RFC 9110 §7.8).
+/// What the client wants to go over to, if it does (RFC 9110 §7.8). Not to HTTP/2: requests within that would
+/// pass by whoever decides about requests.
 pub(super) fn upgrade(fields: &HeaderMap) -> Option<HeaderValue> {
     let asks = tokens(fields, &header::CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
-    fields.get(header::UPGRADE).filter(|_| asks).cloned()
+    let is_http = tokens(fields, &header::UPGRADE).any(|token| token.to_ascii_lowercase().starts_with("h2c"));
+    fields.get(header::UPGRADE).filter(|_| asks && !is_http).cloned()
 }
 
 fn tokens<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> + use<'a> {
@@ -112,9 +114,9 @@ mod tests {
     #[test]
     fn an_upgrade_has_to_be_named_in_connection() {
         assert!(upgrade(&fields(&[("upgrade", "websocket")])).is_none());
-        assert!(
-            upgrade(&fields(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")])).is_some()
-        );
+        let asked = |wish| upgrade(&fields(&[("connection", "keep-alive, Upgrade"), ("upgrade", wish)]));
+        assert!(asked("websocket").is_some());
+        assert!(asked("H2C").is_none() && asked("websocket, h2c").is_none());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::{
     fields,
     hold::{self, Held},
     page, upgrade,
+    websocket::{self, NoWebSocket, Opening},
 };
 use crate::plane::{
     dial::{self, Reached},
@@ -57,14 +58,33 @@ pub(super) async fn forward(
     entry: &Arc<Entry>,
 ) -> Response<Downlink> {
     let (target, reads_html) = (&case.route.target, case.reads_html);
-    let wish = fields::upgrade(request.headers()).filter(|_| request.version() == Version::HTTP_11);
+    let mut wish = fields::upgrade(request.headers()).filter(|_| request.version() == Version::HTTP_11);
+    let key = match websocket::asked(&request) {
+        Some(_) => Opening::of(fastrand::u128(..)),
+        None => None,
+    };
+    if key.is_some() {
+        wish = Some(HeaderValue::from_static("websocket"));
+    }
     let client = wish.is_some().then(|| hyper::upgrade::on(&mut request));
-    let is_grpc = request.version() == Version::HTTP_2 && is_grpc(request.headers());
-    let request = dress(request, &case, &visit, entry, is_grpc, wish);
+    let is_grpc = request.version() == Version::HTTP_2 && is_grpc(request.headers()) && key.is_none();
+    let mut request = dress(request, &case, &visit, entry, is_grpc, wish);
+    if let Some(key) = &key {
+        key.dress(&mut request);
+    }
     match carry(request, &case, &mut visit, entry, is_grpc).await {
         Ok(Answer { mut response, free }) => {
             let went_over = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            if let Some(key) = &key
+                && let Err(NoWebSocket) = key.undress(&mut response)
+            {
+                entry.plane.metrics.refuse("broke");
+                return page::broke(target, reads_html);
+            }
             if let Some(client) = client.filter(|_| went_over) {
+                if key.is_some() {
+                    fields::strip(response.headers_mut());
+                }
                 return upgrade::carry(client, response, visit, entry);
             }
             fields::strip(response.headers_mut());

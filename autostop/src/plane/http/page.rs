@@ -5,7 +5,11 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 
-use super::{Entry, answer::LOOKING, body::Downlink};
+use super::{
+    Entry,
+    answer::{self, LOOKING},
+    body::Downlink,
+};
 use crate::{
     hold,
     plane::{
@@ -87,6 +91,20 @@ fn refusal(
 /// A request that names no host.
 pub(super) fn no_host() -> Response<Downlink> {
     refusal(StatusCode::BAD_REQUEST, "No host", "The request does not say which host it is for.", None, false)
+}
+
+/// A request for a tunnel: to anywhere, or of a protocol that is not carried (RFC 9110 §15.5.6, RFC 9220 §3).
+pub(super) fn no_tunnel(is_forward: bool) -> Response<Downlink> {
+    if is_forward {
+        let text = "This proxy stands before its targets, and connects to nothing else.";
+        let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "No tunnel", text, None, false);
+        response
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"));
+        return response;
+    }
+    let text = "Of the protocols that go over a stream of HTTP/2, only websocket is carried.";
+    refusal(StatusCode::NOT_IMPLEMENTED, "No tunnel", text, None, false)
 }
 
 /// The control plane was not heard yet.
@@ -174,7 +192,14 @@ pub(super) fn progress(target: &Target, path: &str) -> Response<Downlink> {
 }
 
 /// The files of the page, and how the target of this host and path stands.
-pub(super) fn file(name: &str, query: &str, host: &str, plan: &Plan, entry: &Entry) -> Response<Downlink> {
+pub(super) fn file(
+    name: &str,
+    query: &str,
+    host: &str,
+    user_agent: &str,
+    plan: &Plan,
+    entry: &Entry,
+) -> Response<Downlink> {
     let file = |kind, text: &'static str| {
         let mut response = plain(StatusCode::OK, kind, text);
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=3600"));
@@ -183,17 +208,18 @@ pub(super) fn file(name: &str, query: &str, host: &str, plan: &Plan, entry: &Ent
     match name {
         "progress.js" => file("text/javascript; charset=utf-8", SCRIPT),
         "progress.css" => file("text/css; charset=utf-8", STYLE),
-        "status" => status(query, host, plan, entry),
+        "status" => status(query, host, user_agent, plan, entry),
         _ => unknown(host, false, false),
     }
 }
 
-fn status(query: &str, host: &str, plan: &Plan, entry: &Entry) -> Response<Downlink> {
+fn status(query: &str, host: &str, user_agent: &str, plan: &Plan, entry: &Entry) -> Response<Downlink> {
     let path = form_value(query, "path").unwrap_or_else(|| "/".to_owned());
     let Ok(route) = plan.routes.find(entry.entrance, host, &path) else { return unknown(host, false, false) };
     let (target, port) = (&route.target, route.target_port);
     let state = target.gate.state();
-    if target.may_wake(entry.peer.ip()) {
+    let client = entry.peer.ip();
+    if target.may_wake(client) && answer::counts(target, &path, user_agent, client) {
         let detail = format!("progress page of {host}{path}").chars().take(120).collect();
         target.gate.want_for(LOOKING, Wanter { peer: entry.peer, protocol: "http", detail });
     }

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
-use common::{admin::Readiness, backoff::Backoff, daemon::VERSION};
+use common::{admin::Readiness, backoff::Backoff, daemon::VERSION, handover};
 use tokio::{
     select,
     sync::mpsc,
@@ -14,12 +14,13 @@ use tonic::transport::Endpoint;
 
 use crate::{
     plane::{
-        Plane, Settings,
+        Plane, Role, Settings,
         gate::{Gate, Phase, Wanter},
         kept,
+        last::Drains,
     },
     wire::{
-        self, Activity, AttachRequest, AttachResponse, Fenced, Hello, Listening, Wake, attach_request,
+        self, Activity, AttachRequest, AttachResponse, Fenced, Gone, Hello, Listening, Wake, attach_request,
         attach_response, link_service_client::LinkServiceClient,
     },
 };
@@ -35,7 +36,10 @@ pub(super) struct Session<'a> {
     pub(super) settings: &'a Settings,
     pub(super) plane: &'a Arc<Plane>,
     pub(super) readiness: &'a Readiness,
+    pub(super) drains: Option<&'a Drains>,
     pub(super) epoch: u64,
+    /// As what it speaks.
+    pub(super) role: Role,
     pub(super) backoff: &'a mut Backoff,
     /// Whether the control plane said anything.
     pub(super) attached: &'a mut bool,
@@ -55,7 +59,7 @@ impl Session<'_> {
         let (outgoing, requests) = mpsc::channel(64);
         let mut line = Line(outgoing);
         line.say(attach_request::Message::Hello(Hello {
-            plane: self.settings.plane_id.clone(),
+            plane: self.role.draining.as_deref().unwrap_or(&self.settings.plane_id).to_owned(),
             epoch: self.epoch,
             version: VERSION.to_owned(),
         }))
@@ -87,12 +91,15 @@ impl Session<'_> {
                 },
                 changed = listening.changed() => {
                     changed.context("the listeners ended")?;
-                    self.tell_listening(&mut listening, &mut line).await?;
+                    if self.role.draining.is_none() {
+                        self.tell_listening(&mut listening, &mut line).await?;
+                    }
                 }
                 () = self.plane.bell.notified() => self.ask_for_wakes(&mut line).await?,
                 _ = looks.tick() => {
                     self.ask_for_wakes(&mut line).await?;
                     self.tell_activity(&mut told, &mut line).await?;
+                    self.tell_gone(&mut line).await?;
                 }
             }
         }
@@ -104,6 +111,13 @@ impl Session<'_> {
                 self.keep(&plan).await;
                 self.plane.take_plan(plan);
                 self.readiness.done(super::PLAN);
+                self.plane.heard.send_replace(self.role.clone());
+            }
+            Some(attach_response::Message::Gone(gone)) => {
+                tracing::info!(plane = gone.plane, "the last one who came through another process has left");
+                if let Some(drains) = self.drains {
+                    drains.forget(&gone.plane);
+                }
             }
             Some(attach_response::Message::State(state)) => {
                 let generation = state.generation;
@@ -128,7 +142,8 @@ impl Session<'_> {
     }
 
     async fn keep(&self, plan: &wire::Plan) {
-        let Some(path) = self.settings.plan_file.clone() else { return };
+        // Of two processes, the one that is to start again keeps it.
+        let Some(path) = self.settings.plan_file().filter(|_| self.role.draining.is_none()) else { return };
         let plan = plan.clone();
         let kept = tokio::task::spawn_blocking(move || kept::keep(&path, &plan)).await;
         if let Ok(Err(error)) = kept {
@@ -163,7 +178,20 @@ impl Session<'_> {
         line: &mut Line,
     ) -> anyhow::Result<()> {
         let (plan_revision, ports) = listening.borrow_and_update().clone();
-        line.say(attach_request::Message::Listening(Listening { plan_revision, ports })).await
+        line.say(attach_request::Message::Listening(Listening { plan_revision, ports })).await?;
+        if plan_revision > 0 {
+            handover::serving();
+        }
+        Ok(())
+    }
+
+    /// Of processes before this one that have ended.
+    async fn tell_gone(&self, line: &mut Line) -> anyhow::Result<()> {
+        let Some(drains) = self.drains.filter(|_| self.role.draining.is_none()) else { return Ok(()) };
+        for plane in drains.ended() {
+            line.say(attach_request::Message::Gone(Gone { plane })).await?;
+        }
+        Ok(())
     }
 
     async fn tell_activity(&self, told: &mut Told, line: &mut Line) -> anyhow::Result<()> {
