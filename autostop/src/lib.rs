@@ -12,6 +12,7 @@ pub mod idle;
 pub mod journal;
 pub mod ledger;
 pub mod machine;
+pub mod memory;
 pub mod plane;
 pub mod ports;
 pub mod provider;

@@ -9,7 +9,7 @@ mod plan;
 mod shelf;
 mod windows;
 
-use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
@@ -194,19 +194,20 @@ pub struct Hold {
 /// All rules, checked together.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    rules: BTreeMap<RuleId, Rule>,
+    /// Shared by all copies: there may be thousands, and most of a rule never changes.
+    rules: BTreeMap<RuleId, Arc<Rule>>,
     graph: Graph,
 }
 
 impl Rules {
     /// One rule.
     pub fn get(&self, id: &RuleId) -> Option<&Rule> {
-        self.rules.get(id)
+        self.rules.get(id).map(Arc::as_ref)
     }
 
     /// All of them, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.values()
+        self.rules.values().map(Arc::as_ref)
     }
 
     /// Who depends on whom.

@@ -14,6 +14,7 @@ mod line;
 mod look;
 mod metrics;
 mod order;
+mod others;
 mod planes;
 mod proxies;
 mod rule;
@@ -41,7 +42,7 @@ use tokio::sync::watch;
 use self::{books::Books, proxies::Office};
 use crate::{
     config::{Config, Live},
-    control::{Control, book::Book},
+    control::{Control, book::Book, fleet::Fleet},
 };
 
 static HOUSE: House = House {
@@ -79,6 +80,8 @@ struct Web {
     control: Control,
     door: Door,
     books: Arc<Books>,
+    book: Arc<Book>,
+    fleet: Arc<Fleet>,
     account: Arc<str>,
     access_point: Arc<str>,
 }
@@ -92,10 +95,13 @@ pub fn router(
 ) -> Router {
     let token = live.clone();
     let door = Door::new(&SIGN, move || token.borrow().auth_token.clone());
+    let fleet = Arc::<Fleet>::default();
     let web = Web {
         control: control.clone(),
         door: door.clone(),
         books: Arc::default(),
+        book: Arc::clone(&book),
+        fleet: Arc::clone(&fleet),
         account: config.account_id.as_str().into(),
         access_point: config.access_point_id.as_str().into(),
     };
@@ -111,7 +117,7 @@ pub fn router(
         .fallback(not_found)
         .with_state(web);
     let here = config.access_point_id.as_str().into();
-    let office = Office { control, book, fleet: Arc::default(), here };
+    let office = Office { control, book, fleet, here };
     door.guard(pages.merge(api::router(office, live)))
 }
 

@@ -1,5 +1,5 @@
 //! Real things put to sleep, and woken by clients that nobody here wrote: a container by curl, a database by psql,
-//! a machine's sshd by ssh.
+//! a machine's sshd by ssh, a WebSocket server by node's HTTP/2.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, path::Path, process::Command};
@@ -164,4 +164,68 @@ fn a_machine_sleeps_until_ssh_comes_which_is_told_what_it_waits_for() {
     assert!(said.contains("m0 is starting"), "told while it waited: {said}");
     autostop.wait_for_state("m0", "down");
     wait_for("sshd to end", || (!folder.path().join("pid").exists()).then_some(()));
+}
+
+/// Echoes over WebSockets on this port.
+const ECHO: &str = r#"
+import asyncio, os, sys, websockets
+async def echo(socket, path=None):
+    async for message in socket:
+        await socket.send(message)
+async def main():
+    async with websockets.serve(echo, "127.0.0.1", int(sys.argv[1]), subprotocols=["chat"]):
+        with open("pid", "w") as file:
+            file.write(str(os.getpid()))
+        await asyncio.Future()
+asyncio.run(main())
+"#;
+
+/// Says one frame over a WebSocket of HTTP/2, and prints what it hears.
+const TALK: &str = r#"
+const client = require("http2").connect(`http://127.0.0.1:${process.argv[2]}`);
+const end = (words, code) => { console.log(words); process.exit(code); };
+client.on("error", error => end(error.message, 1));
+client.on("remoteSettings", settings => {
+  if (!settings.enableConnectProtocol) end("no extended CONNECT", 1);
+  const stream = client.request({
+    ":method": "CONNECT", ":protocol": "websocket", ":scheme": "http", ":path": "/live",
+    ":authority": "live.example.com", "sec-websocket-version": "13", "sec-websocket-protocol": "chat",
+  });
+  const said = Buffer.from("woken by a frame");
+  let heard = Buffer.alloc(0);
+  stream.on("error", error => end(error.message, 1));
+  stream.on("response", head => {
+    console.log(head[":status"], head["sec-websocket-protocol"]);
+    stream.write(Buffer.concat([Buffer.from([0x81, 0x80 | said.length, 0, 0, 0, 0]), said]));
+  });
+  stream.on("data", data => {
+    heard = Buffer.concat([heard, data]);
+    if (heard.length >= 2 + said.length) end(heard.subarray(2).toString(), 0);
+  });
+});
+"#;
+
+#[test]
+fn a_machine_sleeps_until_a_websocket_of_http2_comes() {
+    let folder = TempDir::new().unwrap();
+    let (listener, address) = peer::listen();
+    drop(listener);
+    let port = address.port();
+    fs::write(folder.path().join("echo.py"), ECHO).unwrap();
+    fs::write(folder.path().join("talk.js"), TALK).unwrap();
+    let start = format!("/usr/bin/python3 echo.py {port} >/dev/null 2>&1 </dev/null &\ntouch up");
+    script(folder.path(), "start", &start);
+    script(folder.path(), "stop", "[ -f pid ] && kill $(cat pid)\nrm -f up pid");
+    script(folder.path(), "status", "if [ -f up ]; then echo running; else echo stopped; fi");
+    let rule = format!(
+        "{QUICK}custom_domains = [\"live.example.com\"]\n[[http.routing]]\nsource_port = 80\ntarget_port = {port}\n[[tcp.forward_rule]]\nport = {port}\n"
+    );
+    let autostop =
+        Autostop::before(&[Target { id: "m".to_owned(), provider: by_scripts(folder.path()), rule }]);
+    autostop.wait_for_state("m0", "down");
+    let port = autostop.http_port().to_string();
+    let talk = folder.path().join("talk.js");
+    let heard = run(Command::new("node").arg(talk).arg(port));
+    assert_eq!(heard, "200 chat\nwoken by a frame\n");
+    autostop.wait_for_state("m0", "down");
 }

@@ -1,5 +1,6 @@
 //! Measurements, committed to docs/BENCHMARKS.md with the way to repeat them.
 
+mod autostop;
 mod contest;
 mod facts;
 mod forwarder;
@@ -15,8 +16,7 @@ use anyhow::Result;
 pub(crate) enum Bench {
     /// goproxy with full capture beside HAProxy, nginx and Envoy. Writes docs/BENCHMARKS.md when complete.
     Capture(contest::Args),
-    /// lw_tcp_proxy beside HAProxy, nginx and Envoy. Writes docs/BENCHMARKS.md when complete.
-    Autostop(contest::Args),
+    Autostop(autostop::Args),
     Forwarder(forwarder::Args),
     AgentRelay(relay::Args),
 }
@@ -24,7 +24,7 @@ pub(crate) enum Bench {
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Capture(args) => contest::run(&contest::CAPTURE, args),
-        Bench::Autostop(args) => contest::run(&contest::AUTOSTOP, args),
+        Bench::Autostop(args) => autostop::run(args),
         Bench::Forwarder(args) => forwarder::run(args),
         Bench::AgentRelay(args) => relay::run(args),
     }

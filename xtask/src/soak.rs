@@ -71,5 +71,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         _ => {}
     }
     let mut test = cargo(["test", "-p", package]);
-    command::run(test.args(filter).env(variable, times.to_string()))
+    // A million lives want a build that is worth its time, and a word now and then.
+    let (built, told): (&[_], &[_]) = match args.name {
+        Name::Rehearsal => (&["--release"], &["--", "--nocapture"]),
+        _ => (&[], &[]),
+    };
+    command::run(test.args(built).args(filter).args(told).env(variable, times.to_string()))
 }

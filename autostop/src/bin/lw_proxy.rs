@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use autostop::{LW_PROXY, command::line, config, control};
+use autostop::{LW_PROXY, command::line, config, control, memory};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    memory::in_small_pages();
     let matches = match LW_PROXY.matches(line::with_commands(config::command(&LW_PROXY))) {
         Ok(matches) => matches,
         Err(done) => return done,

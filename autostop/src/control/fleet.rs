@@ -20,6 +20,9 @@ pub struct Report {
     /// Each rule as its own API shows it.
     #[serde(default)]
     pub rules: Vec<Value>,
+    /// Its data planes, likewise.
+    #[serde(default)]
+    pub planes: Vec<Value>,
     /// Changes of state that the shared control plane does not have yet, oldest first.
     #[serde(default)]
     pub changes: BTreeMap<RuleId, Vec<Change>>,
@@ -37,6 +40,8 @@ pub struct Heard {
     pub version: String,
     /// How its rules are.
     pub rules: BTreeMap<RuleId, Value>,
+    /// How its data planes are.
+    pub planes: Vec<Value>,
 }
 
 /// All of them.
@@ -49,7 +54,8 @@ impl Fleet {
         let id = |rule: &Value| rule.get("name").and_then(Value::as_str).map(RuleId::of);
         let rules = report.rules.iter().filter_map(|rule| Some((id(rule)?, rule.clone())));
         let rules = rules.filter(|(id, _)| is_own(id)).collect();
-        self.all().insert(proxy.to_owned(), Heard { at, version: report.version.clone(), rules });
+        let (version, planes) = (report.version.clone(), report.planes.clone());
+        self.all().insert(proxy.to_owned(), Heard { at, version, rules, planes });
     }
 
     /// What a proxy said last.

@@ -175,32 +175,36 @@ pub(super) struct Run {
 /// Makes the task; it is to be driven until the stop.
 pub(super) fn prepare(parts: Parts, mind: Mind) -> (Control, impl Future<Output = anyhow::Result<()>>) {
     let (inputs, heard) = mpsc::channel(QUEUE);
-    let run = Run {
-        mind,
-        snapshot_bytes: parts.journal.bytes(),
-        kept: parts.kept,
-        journal: Some(parts.journal),
-        trouble: None,
-        links: BTreeMap::new(),
-        callers: parts.callers,
-        probes: BTreeMap::new(),
-        plan: wire::Plan {
-            // Above every revision of the run before, as long as the wall clock was not set back.
-            revision: u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default(),
-            account_id: parts.account_id,
-            certificates: parts.certificates,
-            targets: Vec::new(),
-        },
-        waiting: Some((Box::new(parts.rules), Instant::now())),
-        tcp_ports: parts.tcp_ports,
-        begun: Instant::now(),
-        drain: parts.drain,
-        inputs: inputs.clone(),
-    };
+    let run = Run::new(parts, mind, inputs.clone());
     (Control { inputs }, run.run(heard))
 }
 
 impl Run {
+    fn new(parts: Parts, mind: Mind, inputs: mpsc::Sender<Input>) -> Self {
+        Self {
+            mind,
+            snapshot_bytes: parts.journal.bytes(),
+            kept: parts.kept,
+            journal: Some(parts.journal),
+            trouble: None,
+            links: BTreeMap::new(),
+            callers: parts.callers,
+            probes: BTreeMap::new(),
+            plan: wire::Plan {
+                // Above every revision of the run before, as long as the wall clock was not set back.
+                revision: u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default(),
+                account_id: parts.account_id,
+                certificates: parts.certificates,
+                targets: Vec::new(),
+            },
+            waiting: Some((Box::new(parts.rules), Instant::now())),
+            tcp_ports: parts.tcp_ports,
+            begun: Instant::now(),
+            drain: parts.drain,
+            inputs,
+        }
+    }
+
     async fn run(mut self, mut heard: mpsc::Receiver<Input>) -> anyhow::Result<()> {
         loop {
             let mut deeds = self.take_up_waiting().await;
@@ -321,4 +325,46 @@ impl Run {
 pub(super) fn name(state: crate::machine::State) -> String {
     let told = serde_json::to_value(state).ok();
     told.and_then(|told| told.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of one record per step, each of which replaces the one before it.
+    #[tokio::test]
+    async fn the_journal_is_written_anew_when_it_has_grown_and_says_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(folder.path()).unwrap();
+        let parts = Parts {
+            journal,
+            kept: Kept::default(),
+            rules: Rules::default(),
+            callers: BTreeMap::new(),
+            certificates: Vec::new(),
+            account_id: String::new(),
+            tcp_ports: "56000-56999".parse().unwrap(),
+            drain: Drain::default(),
+        };
+        let (inputs, _heard) = mpsc::channel(1);
+        let mut run = Run::new(parts, Mind::new(BTreeSet::new(), crate::machine::Pace::default()), inputs);
+        let addresses = |step: u64| vec![format!("{step} {}", "x".repeat(256 << 10))];
+        let rule = RuleId::of("box");
+        let (mut most, mut anew) = (0, 0);
+        for step in 0..200 {
+            let before = most;
+            let record = Record::Addresses { rule: rule.clone(), addresses: addresses(step) };
+            assert!(run.keep(vec![record]).await);
+            most = run.journal.as_ref().unwrap().bytes();
+            anew += u32::from(most < before);
+            assert!(most < ROTATE_BYTES + (1 << 20), "{most} bytes");
+        }
+        assert_eq!(anew, 3, "it has grown to 50 MiB by a quarter each");
+        let kept = run.kept.clone();
+        drop(run);
+        let (_, recovered) = Journal::<Record>::open(folder.path()).unwrap();
+        let again: Kept = recovered.records.into_iter().collect();
+        assert_eq!(again.rules.get(&rule).unwrap().addresses, addresses(199));
+        assert!(again == kept, "what is kept is what is read again");
+    }
 }

@@ -147,7 +147,13 @@ impl Shared {
                 let news = all.filter(|change| last.is_none_or(|last| change.at > last));
                 Some((rule.id.clone(), news.take(MOST_CHANGES).cloned().collect()))
             });
-            Report { version: VERSION.to_owned(), rules: rules.collect(), changes: changes.collect() }
+            let planes = view::planes(asked).into_iter().filter_map(|plane| serde_json::to_value(plane).ok());
+            Report {
+                version: VERSION.to_owned(),
+                rules: rules.collect(),
+                planes: planes.collect(),
+                changes: changes.collect(),
+            }
         });
         let body = serde_json::to_string(&report.await?)?;
         let answer = self.ask("POST", "usage", None, body).await?;

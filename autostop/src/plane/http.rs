@@ -8,15 +8,17 @@ mod forward;
 mod hold;
 mod page;
 mod upgrade;
+mod version;
 mod websocket;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use hyper::service::service_fn;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
+use common::drain::Drain;
+use hyper::{
+    server::conn::{http1, http2},
+    service::service_fn,
 };
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -25,7 +27,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 pub(super) use self::body::Uplink;
-use self::downstream::Downstream;
+use self::{downstream::Downstream, version::Version};
 use super::{Plane, route::Entrance, tcp, upstream::Pool};
 
 /// How long a client may take to begin to speak TLS.
@@ -86,24 +88,48 @@ async fn converse<S>(client: S, entry: Arc<Entry>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    // A client that has ended its half may still wait for its answer.
-    server.http1().half_close(true).timer(TokioTimer::new()).header_read_timeout(QUESTION);
-    server
-        .http2()
-        .timer(TokioTimer::new())
-        .adaptive_window(true)
-        .enable_connect_protocol()
-        .keep_alive_interval(Duration::from_secs(20));
-    let drain = entry.plane.drain.clone();
-    let peer = entry.peer;
+    let (drain, peer) = (entry.plane.drain.clone(), entry.peer);
+    let begun = tokio::select! {
+        biased;
+        begun = version::begin(client, QUESTION) => begun,
+        () = drain.started() => return,
+    };
+    let (version, client) = match begun {
+        Ok((version, client)) => (version, TokioIo::new(client)),
+        Err(error) => return tracing::debug!(%peer, %error, "nothing was asked"),
+    };
     let service = service_fn(move |request| answer::answer(request, Arc::clone(&entry)));
-    let mut conversation =
-        std::pin::pin!(server.serve_connection_with_upgrades(TokioIo::new(client), service));
+    match version {
+        Version::One => {
+            let mut server = http1::Builder::new();
+            // A client that has ended its half may still wait for its answer.
+            server.half_close(true).timer(TokioTimer::new()).header_read_timeout(QUESTION);
+            let conversation = server.serve_connection(client, service).with_upgrades();
+            until_its_end(conversation, http1::UpgradeableConnection::graceful_shutdown, &drain, peer).await;
+        }
+        Version::Two => {
+            let mut server = http2::Builder::new(TokioExecutor::new());
+            server
+                .timer(TokioTimer::new())
+                .adaptive_window(true)
+                .enable_connect_protocol()
+                .keep_alive_interval(Duration::from_secs(20));
+            let conversation = server.serve_connection(client, service);
+            let end = http2::Connection::graceful_shutdown;
+            Box::pin(until_its_end(conversation, end, &drain, peer)).await;
+        }
+    }
+}
+
+async fn until_its_end<C>(conversation: C, end: impl Fn(Pin<&mut C>), drain: &Drain, peer: SocketAddr)
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut conversation = std::pin::pin!(conversation);
     let ended = tokio::select! {
         ended = conversation.as_mut() => ended,
         () = drain.started() => {
-            conversation.as_mut().graceful_shutdown();
+            end(conversation.as_mut());
             tokio::select! {
                 ended = conversation.as_mut() => ended,
                 () = drain.insisted() => return drain.count_cut(),
@@ -111,6 +137,32 @@ where
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%peer, error, "conversation broke");
+        tracing::debug!(%peer, %error, "conversation broke");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::size_of_val;
+
+    use super::*;
+
+    /// Whoever waits keeps all of this until the target is ready; ten thousand may.
+    #[tokio::test]
+    async fn one_who_waits_takes_little_room() {
+        let drain = Drain::default();
+        let plane = Arc::new(Plane::new(drain, QUESTION).unwrap());
+        let entrance = Entrance { tls: false, port: 80, is_standard: true };
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let entry = Arc::new(Entry { peer, entrance, plane, pool: Arc::default() });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let task = size_of_val(&serve(client, entry));
+        let answer = size_of_what(answer::answer);
+        assert!(task < 2560 && answer < 2048, "{task} and {answer} bytes");
+    }
+
+    fn size_of_what<A, F: Future>(_: impl Fn(A, Arc<Entry>) -> F) -> usize {
+        size_of::<F>()
     }
 }

@@ -13,8 +13,9 @@ use super::{
 
 /// How often it is looked at first, and for how long so often.
 const OFTEN: Duration = Duration::from_millis(50);
-const OFTEN_FOR: Duration = Duration::from_secs(5);
-const SELDOM: Duration = Duration::from_millis(500);
+const OFTEN_FOR: Duration = Duration::from_secs(60);
+/// Later, still often enough that nobody waits 100 ms for nothing: most machines take longer than that to wake.
+const SELDOM: Duration = Duration::from_millis(80);
 
 /// Begins the search, unless somebody searches already or there is nothing to look for.
 pub(super) fn begin(target: &Arc<Target>, port: u16, preset: Preset, drain: &Drain) {
@@ -45,7 +46,7 @@ async fn search(gate: Arc<Gate>, check: Check) {
             }
         }
         if started.elapsed() > OFTEN_FOR {
-            pause = (pause * 3 / 2).min(SELDOM);
+            pause = SELDOM;
         }
         time::sleep_until(looked + pause).await;
     }

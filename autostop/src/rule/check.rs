@@ -1,7 +1,7 @@
 //! Pure. From rules as written to rules that hold together, with every problem told at once.
 
 use std::collections::{BTreeMap, btree_map::Entry};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Dependency, Hold, Problem, Rule, RuleFile, RuleId, Rules, Surroundings,
@@ -119,6 +119,7 @@ pub fn check(files: &[(String, RuleFile)], around: &Surroundings) -> Result<Rule
         );
     }
     network::clashes(&rules, &homes, &mut problems);
+    let rules = rules.into_iter().map(|(id, rule)| (id, Arc::new(rule))).collect();
     if problems.is_empty() { Ok(Rules { rules, graph }) } else { Err(problems) }
 }
 

@@ -14,6 +14,7 @@ use common::pages::render;
 use super::{
     Frame, Web,
     figures::{When, when},
+    others::{self, Other},
     shown,
 };
 use crate::control::{Input, view};
@@ -36,6 +37,7 @@ struct Planes {
     frame: Frame,
     trouble: Option<String>,
     planes: Vec<Plane>,
+    others: Vec<Other>,
 }
 
 /// `GET /dashboard/planes`
@@ -55,7 +57,9 @@ pub(super) async fn page(State(web): State<Web>) -> Response {
         name: plane.name,
     });
     let trouble = seen.trouble.as_deref().map(shown);
-    render(StatusCode::OK, &Planes { frame: web.frame("planes"), trouble, planes: planes.collect() })
+    let others = others::all(&web.book.shelf(), &web.fleet, seen.now);
+    let (frame, planes) = (web.frame("planes"), planes.collect());
+    render(StatusCode::OK, &Planes { frame, trouble, planes, others })
 }
 
 /// What the form sends.

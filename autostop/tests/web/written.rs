@@ -163,3 +163,32 @@ fn a_rule_that_the_disk_does_not_take_changes_nothing() {
     scene.restart();
     assert_eq!(names(&scene), ["box"]);
 }
+
+#[test]
+fn what_other_proxies_say_is_shown_and_harms_nobody() {
+    let scene = Scene::start(Some(TOKEN), &[rule("box", "")]);
+    assert!(!scene.get("/dashboard/planes").text.contains("Other proxies"));
+    let mut body = given("far-<b>away</b>");
+    body["proxy_id"] = json!("ap-2");
+    assert_eq!(send(&scene, "POST", "/rules", &body).0, 200);
+    let page = scene.get("/dashboard/planes").text;
+    assert!(page.contains("ap-2") && page.contains("not heard of"), "{page}");
+    let report = json!({
+        "version": "v9",
+        "rules": [{ "name": "far-<b>away</b>", "state": "active", "open": 3, "kept_awake_by": "10.0.0.7:1 (<i>ssh</i>)" }],
+        "planes": [{ "name": "edge-7", "attached": true, "version": "v8", "deaf": [{ "port": 22, "error": "in use" }] }, 5],
+    });
+    assert_eq!(send(&scene, "POST", "/loadbalancers/ap-2/usage", &report).0, 200);
+    let page = scene.get("/dashboard/planes").text;
+    for told in [
+        "version <bdi>v9</bdi>",
+        "active",
+        "10.0.0.7:1",
+        "data-label=\"open\">3<",
+        "edge-7",
+        "port 22: <bdi>in use",
+    ] {
+        assert!(page.contains(told), "{told} is not in {page}");
+    }
+    assert!(!page.contains("<b>") && !page.contains("<i>") && !page.contains("not heard of"), "{page}");
+}

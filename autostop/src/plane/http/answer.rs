@@ -9,7 +9,9 @@ use tokio::time::{self, Duration, Instant};
 use super::{
     Entry,
     body::Downlink,
-    forward, page,
+    forward,
+    hold::{self, Held},
+    page,
     websocket::{self, Tunnel},
 };
 use crate::plane::{
@@ -59,7 +61,7 @@ pub(super) async fn answer(
     let asked = tracing::enabled!(tracing::Level::DEBUG).then(|| {
         (request.method().clone(), host(&request).map(|host| host.0), request.uri().path().to_owned())
     });
-    let response = Box::pin(lead(request, &entry, arrived)).await;
+    let response = lead(request, &entry, arrived).await;
     let status = response.status().as_u16();
     entry.plane.metrics.answer(status);
     if let Some((method, host, path)) = asked {
@@ -156,7 +158,16 @@ async fn lead(request: Request<Incoming>, entry: &Arc<Entry>, arrived: Instant) 
             Standing::Wait => {}
         }
     }
-    forward::forward(request, Case { route, host, arrived, may_wake, reads_html }, visit, entry).await
+    let case = Case { route, host, arrived, may_wake, reads_html };
+    let mut turn = None;
+    if !visit.is_through() {
+        match hold::hold(&case, &mut visit, &entry.plane.drain).await {
+            Held::Through => turn = visit.gate().pace().acquire_owned().await.ok(),
+            held => return forward::refused(held, &target, reads_html, entry),
+        }
+    }
+    // Boxed, and not begun before: those that wait have no need of its room.
+    Box::pin(forward::forward(request, case, visit, turn, entry)).await
 }
 
 fn user_agent(request: &Request<Incoming>) -> &str {

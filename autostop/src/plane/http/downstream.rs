@@ -18,7 +18,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
     time,
 };
@@ -102,13 +102,21 @@ impl AsyncRead for Downstream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let (stream, room) = (&self.0.stream, buffer.remaining());
         loop {
-            ready!(self.0.stream.poll_read_ready(context))?;
-            match self.0.stream.try_read_buf(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => {
+            ready!(stream.poll_read_ready(context))?;
+            let mut read = 0;
+            let tried = stream.try_io(Interest::READABLE, || {
+                read = stream.try_read_buf(buffer)?;
+                // There was no more: the kernel tells when there is, and asking once more would only cost a call.
+                if (1..room).contains(&read) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match tried {
+                Err(error) if read == 0 && error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if read == 0 => return Poll::Ready(Err(error)),
+                _ => {
                     self.moved();
-                    return Poll::Ready(read.map(drop));
+                    return Poll::Ready(Ok(()));
                 }
             }
         }

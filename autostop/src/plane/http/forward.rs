@@ -25,6 +25,7 @@ use super::{
 use crate::plane::{
     dial::{self, Reached},
     gate::Visit,
+    plan::Target,
     proxied,
     route::Route,
     upstream::{Key, Sender},
@@ -34,6 +35,9 @@ use crate::plane::{
 const TURN: Duration = Duration::from_millis(250);
 /// How many connections that broke before a request was on them are put up with.
 const STALE: u32 = 8;
+
+/// The right of one that has waited to reach for the target while others wait for theirs.
+type Turn = Option<OwnedSemaphorePermit>;
 
 /// Why there is no answer.
 enum Failure {
@@ -50,11 +54,12 @@ struct Answer {
     free: Option<Free>,
 }
 
-/// Carries a request whose visit is through, or waits with it first.
+/// Carries a request whose visit is through, with its turn if it has waited. It waits again when the target goes.
 pub(super) async fn forward(
     mut request: Request<Incoming>,
     case: Case,
     mut visit: Visit,
+    turn: Turn,
     entry: &Arc<Entry>,
 ) -> Response<Downlink> {
     let (target, reads_html) = (&case.route.target, case.reads_html);
@@ -72,7 +77,7 @@ pub(super) async fn forward(
     if let Some(key) = &key {
         key.dress(&mut request);
     }
-    match carry(request, &case, &mut visit, entry, is_grpc).await {
+    match carry(request, &case, &mut visit, turn, entry, is_grpc).await {
         Ok(Answer { mut response, free }) => {
             let went_over = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             if let Some(key) = &key
@@ -91,14 +96,7 @@ pub(super) async fn forward(
             *response.version_mut() = Version::HTTP_11;
             response.map(|body| Downlink::Carried(Box::new(Carried { body, visit, free })))
         }
-        Err(Failure::Refused(Held::InVain)) => {
-            entry.plane.metrics.refuse("failed");
-            page::told(target, reads_html)
-        }
-        Err(Failure::Refused(_)) => {
-            entry.plane.metrics.refuse("late");
-            page::late(target, reads_html)
-        }
+        Err(Failure::Refused(held)) => refused(held, target, reads_html, entry),
         Err(Failure::Unreachable(error)) => {
             entry.plane.metrics.dial_failures.inc();
             static QUIET: Quiet = Quiet::new(Duration::from_secs(5));
@@ -113,6 +111,17 @@ pub(super) async fn forward(
             tracing::debug!(rule = target.gate.rule_id(), %error, "the target broke off");
             page::broke(target, reads_html)
         }
+    }
+}
+
+/// What one is told that did not get through.
+pub(super) fn refused(held: Held, target: &Target, reads_html: bool, entry: &Entry) -> Response<Downlink> {
+    if held == Held::InVain {
+        entry.plane.metrics.refuse("failed");
+        page::told(target, reads_html)
+    } else {
+        entry.plane.metrics.refuse("late");
+        page::late(target, reads_html)
     }
 }
 
@@ -161,6 +170,7 @@ async fn carry(
     mut request: Request<Uplink>,
     case: &Case,
     visit: &mut Visit,
+    mut turn: Turn,
     entry: &Entry,
     http2: bool,
 ) -> Result<Answer, Failure> {
@@ -170,7 +180,6 @@ async fn carry(
         proxied::header(version, entry.peer, here)
     });
     let Route { target_port: port, target_tls: tls, .. } = *case.route;
-    let mut turn = None;
     for _ in 0..STALE {
         let (sender, key, is_kept, generation) = loop {
             if !visit.is_through() {
@@ -265,7 +274,7 @@ async fn send(sender: Sender, request: Request<Uplink>) -> Sent {
 }
 
 /// Waits for an answer, and gives the turn on when it takes longer.
-async fn paced<T>(sent: impl Future<Output = T>, turn: &mut Option<OwnedSemaphorePermit>) -> T {
+async fn paced<T>(sent: impl Future<Output = T>, turn: &mut Turn) -> T {
     if turn.is_none() {
         return sent.await;
     }
