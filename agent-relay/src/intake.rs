@@ -323,7 +323,7 @@ impl Intake {
             }
             Gathered::Broken => return self.bad(),
         };
-        let bytes = body.len() as u64;
+        let bytes = body.len();
         match self.queue.keep(agent.clone(), head, body, origin).await {
             Ok(()) => {
                 self.taken.bytes_in.fetch_add(bytes, Ordering::Relaxed);

@@ -29,9 +29,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use bytes::Bytes;
 use common::disk::FileSystem;
 use tokio::sync::{Notify, oneshot};
+
+use crate::content::Content;
 
 pub use self::ledger::Balance;
 use self::{
@@ -169,7 +170,7 @@ impl Queue {
         &self,
         agent: String,
         head: Vec<u8>,
-        body: Bytes,
+        body: Content,
         origin: Option<u64>,
     ) -> Result<(), Refusal> {
         let is_beyond = self.is_beyond(&agent);
@@ -346,8 +347,7 @@ impl Queue {
     pub(crate) async fn replay_dead(&self, id: &str) -> io::Result<Option<Result<(), Refusal>>> {
         let Some((agent, head, body)) = self.dead.claim(id)? else { return Ok(None) };
         let time_ms = now_ms();
-        let incoming =
-            Incoming { agent, head, body: body.into(), time_ms, is_replayed: true, ..Incoming::default() };
+        let incoming = Incoming { agent, head, body, time_ms, is_replayed: true, ..Incoming::default() };
         let put = self.put(incoming).await;
         if put.is_ok() {
             self.dead.drop_claimed(id)?;

@@ -14,10 +14,11 @@ use std::{
 };
 
 use common::{drain::Drain, quiet::Quiet};
-use tokio::{task::spawn_blocking, time};
+use tokio::time;
 
 use self::{attempt::Outcome, holds::Holds};
 use crate::{
+    beside::beside,
     envelope::{Envelope, decode},
     fleet::Fleet,
     keys::Keys,
@@ -138,7 +139,7 @@ impl Relay {
 
     async fn serve(self: &Arc<Self>, agent: u32) {
         let own = Arc::clone(self);
-        let stored = match spawn_blocking(move || own.queue.first(agent)).await {
+        let stored = match beside(move || own.queue.first(agent)).await {
             Ok(Ok(Some(stored))) => stored,
             Ok(Ok(None)) => return self.queue.give_back(agent),
             Ok(Err(error)) if error.kind() == io::ErrorKind::ResourceBusy => {
@@ -241,7 +242,7 @@ impl Relay {
             let number = stored.position.number;
             tracing::warn!(agent = name, number, reason, suppressed, "a dead letter");
         }
-        let buried = spawn_blocking(move || own.queue.bury(agent, &stored, &reason)).await;
+        let buried = beside(move || own.queue.bury(agent, &stored, &reason)).await;
         if !matches!(buried, Ok(Ok(()))) {
             static QUIET: Quiet = Quiet::new(Duration::from_secs(10));
             if let Some(suppressed) = QUIET.speak(Instant::now()) {

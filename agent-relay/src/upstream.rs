@@ -30,7 +30,7 @@ use tokio::time;
 use crate::tcp::pool::Admin;
 
 pub(crate) use self::{
-    body::{Body, Progress, coming, whole},
+    body::{Body, Progress, coming, sent, whole},
     breaker::{Breaker, Permit},
     dial::Dialer,
     names::Names,

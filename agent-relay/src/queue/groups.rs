@@ -15,7 +15,7 @@ use super::{
 };
 
 /// How much is written at once at most, beside one body that is larger.
-const GROUP_BYTES: usize = 4 << 20;
+const GROUP_BYTES: u64 = 4 << 20;
 const GROUP_RECORDS: usize = 1024;
 /// How long a failed disk is left alone.
 const HEAL: Duration = Duration::from_millis(500);

@@ -9,15 +9,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::disk::Disk;
+use common::disk::{Disk, ReadAt};
 
 use super::{
     budget::{Budget, Share},
     compact::Worth,
-    frame::{self, Record},
+    frame::{self, Fixed, Record},
     index::{self, Entry},
     ledger::{Given, Ledger, Position},
 };
+use crate::{content::Content, pieces::PIECE};
 
 /// Where a record stands in a file that has no index yet.
 #[derive(Clone, Copy, Debug)]
@@ -81,13 +82,15 @@ pub(crate) struct Stored {
     pub(crate) segment: u64,
     pub(crate) time_ms: u64,
     pub(crate) head: Bytes,
-    pub(crate) body: Bytes,
+    pub(crate) body: Content,
     /// The memory that it takes.
     pub(super) _share: Share,
 }
 
 /// Memory for bodies on their way out.
-pub(super) const MEMORY_BYTES: u64 = 64 << 20;
+pub(super) const MEMORY_BYTES: u64 = 16 << 20;
+/// A record that is longer is not read as a whole.
+const WHOLE: u64 = 256 << 10;
 
 /// What comes next for an agent.
 #[derive(Debug)]
@@ -209,28 +212,25 @@ impl Store {
         at: u64,
         bytes: u64,
     ) -> io::Result<Next> {
-        let Some(share) = self.budget.take(bytes) else { return Ok(Next::Busy) };
-        let mut buffer = vec![0; usize::try_from(bytes).unwrap_or(0)];
+        // A part is on its way while the next one is read.
+        let share = self.budget.take(if bytes > WHOLE { PIECE as u64 * 2 } else { bytes });
+        let Some(share) = share else { return Ok(Next::Busy) };
         let file = match self.disk.open(&self.segment_path(segment)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Next::Lost(Position { number, total: done.total }, segment));
             }
             file => file?,
         };
-        file.read_at(at, &mut buffer)?;
-        let record = frame::read_record(&buffer);
-        let Some(record) = record.filter(|r| r.fixed.agent == agent && r.fixed.number == number) else {
+        let read = if bytes > WHOLE { long(file, at, bytes)? } else { short(&*file, at, bytes)? };
+        let is_it = |fixed: &Fixed| fixed.agent == agent && fixed.number == number;
+        let Some((fixed, head, body)) = read.filter(|(fixed, ..)| is_it(fixed)) else {
             return Ok(Next::Lost(Position { number, total: done.total }, segment));
         };
         if number > done.number + 1 {
-            let total = record.fixed.total.saturating_sub(bytes);
+            let total = fixed.total.saturating_sub(bytes);
             return Ok(Next::Lost(Position { number: number - 1, total }, segment));
         }
-        let (position, time_ms) = (Position { number, total: record.fixed.total }, record.fixed.time_ms);
-        let (_, skipped) = record.origin();
-        let body_at = frame::RECORD + record.head.len();
-        let whole = Bytes::from(buffer);
-        let (head, body) = (whole.slice(frame::RECORD + skipped..body_at), whole.slice(body_at..));
+        let (position, time_ms) = (Position { number, total: fixed.total }, fixed.time_ms);
         Ok(Next::Record(Stored { position, segment, time_ms, head, body, _share: share }))
     }
 
@@ -292,6 +292,44 @@ impl Store {
         }
         Ok(removed)
     }
+}
+
+/// A record without what only the files need.
+type Read = Option<(Fixed, Bytes, Content)>;
+
+/// Reads a record as a whole; `None` when it is damaged.
+fn short(file: &dyn ReadAt, at: u64, bytes: u64) -> io::Result<Read> {
+    let mut buffer = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
+    file.read_at(at, &mut buffer)?;
+    let Some(record) = frame::read_record(&buffer) else { return Ok(None) };
+    let (fixed, skipped) = (record.fixed, record.origin().1);
+    let body_at = frame::RECORD + record.head.len();
+    let whole = Bytes::from(buffer);
+    Ok(Some((fixed, whole.slice(frame::RECORD + skipped..body_at), whole.slice(body_at..).into())))
+}
+
+/// Reads a record but for its body, which is only looked at; `None` when it is damaged.
+fn long(file: Arc<dyn ReadAt>, at: u64, bytes: u64) -> io::Result<Read> {
+    let mut buffer = [0; frame::RECORD];
+    file.read_at(at, &mut buffer)?;
+    let Some(fixed) = frame::read_fixed(&buffer).filter(|fixed| fixed.record_bytes() == bytes) else {
+        return Ok(None);
+    };
+    let mut head = vec![0; usize::from(fixed.head_bytes)];
+    let head_at = at + frame::RECORD as u64;
+    file.read_at(head_at, &mut head)?;
+    let body_at = head_at + u64::from(fixed.head_bytes);
+    let body = Content::File { file, at: body_at, length: u64::from(fixed.body_bytes) };
+    let mut sum = frame::begin(&buffer, &head);
+    body.each(&mut |part| {
+        sum.update(part);
+        Ok(())
+    })?;
+    if !frame::is_whole(&buffer, sum) {
+        return Ok(None);
+    }
+    let skipped = Record { fixed, head: &head, body: &[] }.origin().1;
+    Ok(Some((fixed, Bytes::from(head).slice(skipped..), body)))
 }
 
 /// So many indexes are read at once to see whether their files are needed.

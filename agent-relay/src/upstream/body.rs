@@ -1,9 +1,10 @@
 //! Bodies on their way: each part that is taken is noted, so that a slow one is told from one that stands still.
 
 use std::{
+    io,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -13,13 +14,12 @@ use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::{beside::beside, content::Content, pieces::PIECE};
+
 /// Whatever is wrong with a body.
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 /// A body on its way to the other side.
 pub(crate) type Body = UnsyncBoxBody<Bytes, Fault>;
-
-/// A body that is there as a whole is given in parts of this.
-const PART: usize = 64 << 10;
 
 /// When something last moved.
 #[derive(Clone, Debug)]
@@ -43,9 +43,39 @@ impl Progress {
     }
 }
 
+/// The next part of a file, on its way.
+type Reading = Pin<Box<dyn Future<Output = io::Result<io::Result<Bytes>>> + Send>>;
+
 struct Parts {
-    rest: Bytes,
+    content: Content,
+    from: u64,
+    length: u64,
+    /// What is there and was not given yet.
+    part: Bytes,
+    reading: Option<Reading>,
     progress: Progress,
+}
+
+impl Parts {
+    fn poll_part(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.part.is_empty() || self.from == self.length {
+            return Poll::Ready(Ok(()));
+        }
+        if matches!(self.content, Content::Pieces(_)) {
+            self.part = self.content.part(self.from)?;
+        } else {
+            let (content, from) = (&self.content, self.from);
+            let reading = self.reading.get_or_insert_with(|| {
+                let content = content.clone();
+                Box::pin(beside(move || content.part(from))) as Reading
+            });
+            let read = ready!(reading.as_mut().poll(context));
+            self.reading = None;
+            self.part = read??;
+        }
+        let is_short = self.part.is_empty();
+        Poll::Ready(if is_short { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) })
+    }
 }
 
 impl http_body::Body for Parts {
@@ -54,29 +84,39 @@ impl http_body::Body for Parts {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         self.progress.touch();
-        if self.rest.is_empty() {
+        if let Err(error) = ready!(self.poll_part(context)) {
+            return Poll::Ready(Some(Err(error.into())));
+        }
+        if self.part.is_empty() {
             return Poll::Ready(None);
         }
-        let length = self.rest.len().min(PART);
-        let part = self.rest.split_to(length);
+        let length = self.part.len().min(PIECE);
+        self.from += length as u64;
+        let part = self.part.split_to(length);
         Poll::Ready(Some(Ok(Frame::data(part))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
+        self.from == self.length
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
+        SizeHint::with_exact(self.length - self.from)
     }
+}
+
+/// A body that is there as a whole, or in a file.
+pub(crate) fn sent(content: Content, progress: Progress) -> Body {
+    let length = content.len();
+    Parts { content, from: 0, length, part: Bytes::new(), reading: None, progress }.boxed_unsync()
 }
 
 /// A body that is there as a whole.
 pub(crate) fn whole(bytes: Bytes, progress: Progress) -> Body {
-    Parts { rest: bytes, progress }.boxed_unsync()
+    sent(bytes.into(), progress)
 }
 
 struct Watched {

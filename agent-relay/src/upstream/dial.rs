@@ -11,6 +11,9 @@ use tokio_rustls::{TlsConnector, rustls::ClientConfig, rustls::pki_types::Server
 
 use super::{Base, Body, Proxies, WebProxy, names::Names};
 
+/// So much of a request waits to be written, and the head of an answer may be so long.
+const MOST_BUFFERED: usize = 64 << 10;
+
 /// See the module.
 pub(crate) struct Dialer {
     tls: TlsConnector,
@@ -65,7 +68,11 @@ async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     drain: &Drain,
 ) -> io::Result<http1::SendRequest<Body>> {
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(MOST_BUFFERED)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
     let until = drain.clone();
     // It ends with the last who uses it; what is cut is counted by whoever waits for the answer.
     drain.spawn_own(async move {

@@ -146,7 +146,8 @@ async fn what_arrives_while_the_last_one_is_being_done_is_not_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     let quota = Quota { bytes: 1 << 20, agent_bytes: 1 << 20, dead_bytes: 1 << 20 };
     let queue = Queue::open(folder.path(), quota).unwrap();
-    let keep = || queue.keep("a - -".to_owned(), b"POST / - -\n".to_vec(), Bytes::from_static(b"x"), None);
+    let keep =
+        || queue.keep("a - -".to_owned(), b"POST / - -\n".to_vec(), Bytes::from_static(b"x").into(), None);
     keep().await.unwrap();
     let agent = queue.take().await;
     let stored = queue.first(agent).unwrap().unwrap();
@@ -164,7 +165,7 @@ async fn no_more_is_delivered_than_may_come_twice_until_it_is_written_down() {
     let queue = Queue::open(folder.path(), quota).unwrap();
     for number in 0..3 * MOST_UNSETTLED {
         let agent = format!("agent {} -", number % 7);
-        queue.keep(agent, b"POST / - -\n".to_vec(), Bytes::from_static(b"x"), None).await.unwrap();
+        queue.keep(agent, b"POST / - -\n".to_vec(), Bytes::from_static(b"x").into(), None).await.unwrap();
     }
     for _ in 0..3 * MOST_UNSETTLED {
         // As if the thread that writes were slow to hear of it: only its own clock makes it settle.
@@ -183,7 +184,7 @@ async fn a_dead_letter_is_put_back_once_however_many_ask_and_the_oldest_leave_fo
     let quota = Quota { bytes: 1 << 30, agent_bytes: 1 << 30, dead_bytes: 5_000 };
     let queue = Queue::open(folder.path(), quota).unwrap();
     let bury = async || {
-        let body = Bytes::from(vec![b'x'; 1_000]);
+        let body: Content = Bytes::from(vec![b'x'; 1_000]).into();
         queue.keep("a - -".to_owned(), b"POST / - -\n".to_vec(), body, None).await.unwrap();
         let agent = queue.take().await;
         let stored = queue.first(agent).unwrap().unwrap();
@@ -213,7 +214,7 @@ async fn what_comes_later_waits_behind_what_was_set_aside() {
     let quota = Quota { bytes: 1 << 20, agent_bytes: 1 << 20, dead_bytes: 1 << 20 };
     let queue = Queue::open(folder.path(), quota).unwrap();
     for _ in 0..3 {
-        let body = Bytes::from_static(b"x");
+        let body: Content = Bytes::from_static(b"x").into();
         queue.keep("a - -".to_owned(), b"POST /odd - -\n".to_vec(), body, None).await.unwrap();
     }
     let agent = queue.take().await;
