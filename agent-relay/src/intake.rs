@@ -180,14 +180,14 @@ impl Intake {
     async fn greet(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, drain: Drain) {
         stream.set_nodelay(true).ok();
         let Some(tls) = self.terms().tls.clone() else {
-            return self.converse(stream, peer, drain).await;
+            return Box::pin(self.converse(stream, peer, drain)).await;
         };
         let greeted = tokio::select! {
             greeted = time::timeout(IDLE, tls.accept(stream)) => greeted,
             () = drain.started() => return,
         };
         match greeted {
-            Ok(Ok(stream)) => self.converse(stream, peer, drain).await,
+            Ok(Ok(stream)) => Box::pin(self.converse(stream, peer, drain)).await,
             Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS with an agent"),
             Err(_) => tracing::debug!(%peer, "no TLS with an agent in time"),
         }
@@ -324,7 +324,7 @@ impl Intake {
             Gathered::Broken => return self.bad(),
         };
         let bytes = body.len();
-        match self.queue.keep(agent.clone(), head, body, origin).await {
+        match self.queue.keep(agent.clone(), head.into(), body, origin).await {
             Ok(()) => {
                 self.taken.bytes_in.fetch_add(bytes, Ordering::Relaxed);
                 self.relay.fleet.note(&agent, |seen| {

@@ -12,6 +12,7 @@ mod marking;
 mod marks;
 mod recover;
 mod store;
+mod warm;
 mod writer;
 
 pub mod list;
@@ -29,6 +30,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use bytes::Bytes;
 use common::disk::FileSystem;
 use tokio::sync::{Notify, oneshot};
 
@@ -51,6 +53,10 @@ const SETTLE: Duration = Duration::from_millis(200);
 const MOST_UNSETTLED: u64 = 1024;
 /// More agents than this are not told apart.
 const MOST_AGENTS: u32 = 100_000;
+/// Memory for records that are delivered next.
+const WARM_BYTES: u64 = 8 << 20;
+/// Who waits longer has nothing in it.
+const SOON: Duration = Duration::from_secs(1);
 /// What those beyond are called.
 const OTHERS: &str = "others - -";
 
@@ -124,6 +130,7 @@ impl Queue {
             tracing::error!(bytes = found.lost_bytes, "a part of the queue is damaged and cannot be read");
         }
         let store = Arc::new(store);
+        store.state().hearth.limit(WARM_BYTES);
         let writer = Writer::new(Arc::clone(&store), &found, Full::default());
         let (orders, inbox) = mpsc::channel();
         let mut undead: HashSet<_> = dead.numbers()?.into_iter().collect();
@@ -169,7 +176,7 @@ impl Queue {
     pub(crate) async fn keep(
         &self,
         agent: String,
-        head: Vec<u8>,
+        head: Bytes,
         body: Content,
         origin: Option<u64>,
     ) -> Result<(), Refusal> {
@@ -225,8 +232,14 @@ impl Queue {
         }
     }
 
+    /// The first record of an agent, if it is in memory.
+    pub(crate) fn first_warm(&self, agent: u32) -> Option<Stored> {
+        self.store.warm(agent)
+    }
+
     /// The first record of an agent; an error of kind `ResourceBusy` when there is no memory for it just now.
     /// Records that cannot be read any more are told and passed over.
+    /// May wait for the disk.
     pub(crate) fn first(&self, agent: u32) -> io::Result<Option<Stored>> {
         loop {
             match self.store.next(agent)? {
@@ -282,7 +295,7 @@ impl Queue {
         }
         let incoming = Incoming {
             agent: lane,
-            head: stored.head.to_vec(),
+            head: stored.head.clone(),
             body: stored.body.clone(),
             time_ms: stored.time_ms,
             is_replayed: false,
@@ -317,6 +330,9 @@ impl Queue {
 
     /// The agent's first record is to be tried again then.
     pub(crate) fn retry(&self, agent: u32, when: Instant) {
+        if when.saturating_duration_since(Instant::now()) > SOON {
+            self.store.state().hearth.forget(agent);
+        }
         self.lanes().retry(agent, when);
         self.arrived.notify_one();
     }
@@ -347,7 +363,8 @@ impl Queue {
     pub(crate) async fn replay_dead(&self, id: &str) -> io::Result<Option<Result<(), Refusal>>> {
         let Some((agent, head, body)) = self.dead.claim(id)? else { return Ok(None) };
         let time_ms = now_ms();
-        let incoming = Incoming { agent, head, body, time_ms, is_replayed: true, ..Incoming::default() };
+        let incoming =
+            Incoming { agent, head: head.into(), body, time_ms, is_replayed: true, ..Incoming::default() };
         let put = self.put(incoming).await;
         if put.is_ok() {
             self.dead.drop_claimed(id)?;

@@ -138,8 +138,14 @@ impl Relay {
     }
 
     async fn serve(self: &Arc<Self>, agent: u32) {
-        let own = Arc::clone(self);
-        let stored = match beside(move || own.queue.first(agent)).await {
+        let first = match self.queue.first_warm(agent) {
+            Some(stored) => Ok(Ok(Some(stored))),
+            None => {
+                let own = Arc::clone(self);
+                beside(move || own.queue.first(agent)).await
+            }
+        };
+        let stored = match first {
             Ok(Ok(Some(stored))) => stored,
             Ok(Ok(None)) => return self.queue.give_back(agent),
             Ok(Err(error)) if error.kind() == io::ErrorKind::ResourceBusy => {

@@ -38,7 +38,7 @@ fn incoming(agent: &str, text: &str) -> Incoming {
     let body = Bytes::from(text.to_owned()).into();
     Incoming {
         agent: agent.to_owned(),
-        head: b"POST /intake/\n".to_vec(),
+        head: Bytes::from_static(b"POST /intake/\n"),
         body,
         time_ms: 1,
         ..Incoming::default()

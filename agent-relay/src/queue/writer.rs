@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use common::{disk::LogFile, quiet::Quiet};
 
 use super::{
@@ -20,7 +21,8 @@ use super::{
     ledger::{Arrival, Position},
     marking::Marking,
     recover::Found,
-    store::{Place, Segment, Store},
+    store::{Place, Segment, Store, WHOLE},
+    warm::Warm,
 };
 use crate::content::Content;
 
@@ -46,7 +48,7 @@ impl Default for Full {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Incoming {
     pub(crate) agent: String,
-    pub(crate) head: Vec<u8>,
+    pub(crate) head: Bytes,
     pub(crate) body: Content,
     pub(crate) time_ms: u64,
     /// It is a dead letter that is put back.
@@ -184,7 +186,7 @@ impl Writer {
                 is_moved: incoming.is_moved,
                 origin: incoming.origin.unwrap_or(0),
             };
-            placed.push((*agent, arrival, place));
+            placed.push((*agent, arrival, place, *incoming));
             at += record_bytes;
         }
         let written =
@@ -218,10 +220,14 @@ impl Writer {
         pairs.filter(|(incoming, agent)| is_fresh(incoming, *agent)).collect()
     }
 
-    fn count(&self, segment: u64, good_bytes: u64, placed: Vec<(u32, Arrival, Place)>) {
+    fn count(&self, segment: u64, good_bytes: u64, placed: Vec<(u32, Arrival, Place, &Incoming)>) {
         let mut state = self.store.state();
-        for (agent, arrival, place) in placed {
+        for (agent, arrival, place, incoming) in placed {
             let position = arrival.position;
+            if incoming.body.len() < WHOLE {
+                let (head, body, time_ms) = (incoming.head.clone(), incoming.body.clone(), place.time_ms);
+                state.hearth.put(agent, Warm { position, segment, time_ms, head, body });
+            }
             state.ledger.accepted(agent, arrival);
             let entries = state.segments.get_mut(&segment).and_then(|known| known.entries.as_mut());
             if let Some(entries) = entries {

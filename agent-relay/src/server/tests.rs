@@ -165,7 +165,10 @@ async fn keep(relay: &Relay, agent: &str, body: &'static [u8]) -> Result<(), Ref
 
 async fn keep_at(relay: &Relay, agent: &str, path: &str, body: &'static [u8]) -> Result<(), Refusal> {
     let envelope = Envelope { method: "POST".to_owned(), path: path.to_owned(), ..Envelope::default() };
-    relay.queue.keep(format!("{agent} - -"), encode(&envelope), Bytes::from_static(body).into(), None).await
+    relay
+        .queue
+        .keep(format!("{agent} - -"), encode(&envelope).into(), Bytes::from_static(body).into(), None)
+        .await
 }
 
 /// Waits until `is_so`; looks again whenever the runtime has nothing better to do.
@@ -287,7 +290,10 @@ async fn what_grew_too_old_is_put_aside_and_can_be_forgotten() {
     let (base, seen) = backend(&drain, 202).await;
     let old = relay(folder.path(), Wish { max_age: Duration::ZERO, ..Wish::of(vec![base.clone()]) }, &drain);
     let envelope = Envelope { method: "POST".to_owned(), path: "/x".to_owned(), ..Envelope::default() };
-    old.queue.keep("a - -".to_owned(), encode(&envelope), Bytes::from("x").into(), None).await.unwrap();
+    old.queue
+        .keep("a - -".to_owned(), encode(&envelope).into(), Bytes::from("x").into(), None)
+        .await
+        .unwrap();
     wait_for("an end", || old.queue.balance().queued == 0).await;
     let balance = old.queue.balance();
     assert_eq!((balance.accepted, balance.delivered, balance.dead_lettered), (1, 0, 1));
@@ -307,7 +313,7 @@ async fn a_dead_letter_whose_mark_a_crash_forgot_is_none_once_it_is_delivered() 
     let quota = Wish::of(Vec::new()).quota;
     let crashed = Queue::open(folder.path(), quota).unwrap();
     let envelope = Envelope { method: "POST".to_owned(), path: "/x".to_owned(), ..Envelope::default() };
-    crashed.keep("a - -".to_owned(), encode(&envelope), Bytes::from("x").into(), None).await.unwrap();
+    crashed.keep("a - -".to_owned(), encode(&envelope).into(), Bytes::from("x").into(), None).await.unwrap();
     let copy = tempfile::tempdir().unwrap();
     std::fs::create_dir(copy.path().join("queue")).unwrap();
     for entry in std::fs::read_dir(folder.path().join("queue")).unwrap().flatten() {

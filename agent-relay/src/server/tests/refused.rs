@@ -100,7 +100,7 @@ async fn a_refused_key_holds_up_those_who_have_it_in_place_and_nobody_else() {
             Envelope { method: "POST".to_owned(), path: path.to_owned(), secrets, ..Envelope::default() };
         relay
             .queue
-            .keep(format!("{agent} - -"), encode(&envelope), Bytes::from(body).into(), None)
+            .keep(format!("{agent} - -"), encode(&envelope).into(), Bytes::from(body).into(), None)
             .await
             .unwrap();
     };
