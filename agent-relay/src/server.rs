@@ -37,8 +37,8 @@ use crate::{
     upstream::KEPT,
 };
 
-/// Deliveries at a time: as many as a few upstreams take at most, so that one that is slow leaves some to others.
-const DELIVERIES: usize = KEPT * 3;
+/// Deliveries at a time: more than one upstream takes at most, so that one that is slow leaves some to others.
+const DELIVERIES: usize = KEPT * 2;
 /// How long what is open may take when another binary takes over.
 const GRACE: Duration = Duration::from_secs(8);
 

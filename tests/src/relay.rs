@@ -1,5 +1,8 @@
 //! agent-relay as a process, what it delivers to, and agents that speak to it.
 
+pub mod agents;
+pub mod disk;
+
 use std::{
     collections::{BTreeMap, HashSet},
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -225,6 +228,17 @@ impl Relay {
             queued: field("queued"),
             dead_lettered: field("dead_lettered"),
         }
+    }
+
+    /// How many requests it asked to be sent again for this reason, since its start.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn refused(&self, reason: &str) -> u64 {
+        let metrics = http::get(self.stats, "/metrics");
+        let line = format!("agent_relay_requests_refused_total{{reason=\"{reason}\"}} ");
+        let told = metrics.lines().find_map(|told| told.strip_prefix(line.as_str()));
+        told.and_then(|told| told.trim().parse().ok()).expect("a number")
     }
 
     /// Waits until nothing is queued, and returns the balance.

@@ -22,7 +22,7 @@ const GROUP_RECORDS: usize = 1024;
 const WORTH_BYTES: u64 = 64 << 10;
 /// How long a smaller group waits for more, and for how long it does so while more keeps coming.
 const MORE: Duration = Duration::from_millis(1);
-const MORE_IN_ALL: Duration = Duration::from_millis(10);
+const MORE_IN_ALL: Duration = Duration::from_millis(20);
 /// How long a failed disk is left alone.
 const HEAL: Duration = Duration::from_millis(500);
 
