@@ -222,8 +222,16 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_are_too_much(body in prop::collection::vec(any::<u8>(), 0..60)) {
+        fn no_bytes_are_too_much(
+            body in prop::collection::vec(any::<u8>(), 0..60), told in prop::collection::vec(any::<u64>(), 0..30)
+        ) {
             let mut ledger = Ledger::default();
+            apply_several(&body, &mut ledger);
+            let mut body = Vec::new();
+            for (index, number) in told.iter().enumerate() {
+                // Two agents, of whom anything is said.
+                put_number(&mut body, if index.is_multiple_of(11) { number % 2 } else { *number });
+            }
             apply_several(&body, &mut ledger);
             ledger.balance();
         }
