@@ -19,7 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::{drain::Drain, quiet::Quiet};
+use common::{drain::Drain, listen, quiet::Quiet};
 use http::{Method, Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -50,8 +50,6 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a connection without a request is kept once the stop was asked for.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long a failed accept is let pass.
-const PAUSE: Duration = Duration::from_millis(100);
 /// The longest head that is kept.
 const MOST_HEAD_BYTES: usize = 32 << 10;
 /// Who the relay before this one has a request from.
@@ -133,39 +131,21 @@ impl Intake {
 
     /// Accepts agents until the drain starts.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, drain: Drain) {
-        let listener = match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::error!(%error, "agents cannot be accepted");
-                return drain.ask();
-            }
-        };
-        loop {
-            let room = tokio::select! {
-                () = drain.started() => return,
-                room = Arc::clone(&self.room).acquire_owned() => room,
-            };
-            let (stream, peer) = tokio::select! {
-                () = drain.started() => return,
-                accepted = listener.accept() => match accepted {
-                    Ok(accepted) => accepted,
-                    Err(error) => {
-                        tracing::warn!(%error, "accept failed");
-                        time::sleep(PAUSE).await;
-                        continue;
-                    }
-                },
-            };
+        let taken = listen::accept(listener, &self.room, &drain, |stream, peer, place| {
             if !self.terms().gate.lets_in(peer.ip()) {
-                self.deny(peer);
-                continue;
+                return self.deny(peer);
             }
             let (own, until) = (Arc::clone(&self), drain.clone());
-            drain.spawn(async move {
+            // On the heap once: a task would hold what it begins with beside what it has become.
+            drain.spawn(Box::pin(async move {
                 let _open = Open::new(&own.taken);
                 own.greet(stream, peer, until).await;
-                drop(room);
-            });
+                drop(place);
+            }));
+        });
+        if let Err(error) = taken.await {
+            tracing::error!(%error, "agents cannot be accepted");
+            drain.ask();
         }
     }
 

@@ -34,7 +34,7 @@ use crate::{
     relay::Relay,
     stats::{self, board::Board},
     tcp::front::Front,
-    upstream::KEPT,
+    upstream::{KEPT, Names},
 };
 
 /// Deliveries at a time: more than one upstream takes at most, so that one that is slow leaves some to others.
@@ -49,6 +49,7 @@ pub type Reread = Box<dyn Fn() -> Result<Config, Error> + Send>;
 struct Running {
     intake: Arc<Intake>,
     board: Arc<Board>,
+    names: Arc<Names>,
     /// Everything that listens, to be handed over.
     listeners: Vec<TcpListener>,
 }
@@ -124,7 +125,8 @@ fn start(config: &Config, drain: &Drain) -> anyhow::Result<Running> {
     tracing::info!(queued = balance.queued, bytes = queue.queued_bytes(), "the queue is open");
     let keys = Arc::new(Keys::open(&config.data_dir).context("read the salt of the key tags")?);
     let fleet = Arc::new(Fleet::default());
-    let relay = Arc::new(Relay::new(Arc::clone(&queue), keys, fleet, plan::plan(config, drain)?));
+    let names = Names::new(config.dns_servers.clone());
+    let relay = Arc::new(Relay::new(Arc::clone(&queue), keys, fleet, plan::plan(config, &names, drain)?));
     let taken: Arc<Taken> = Arc::default();
     let stats = bind(config.stats).context("serve the stats; STATS_ADDR changes where")?;
     tracing::info!(addr = %stats.local_addr()?, "Starting stats listener");
@@ -151,7 +153,7 @@ fn start(config: &Config, drain: &Drain) -> anyhow::Result<Running> {
     for spec in &config.tcp {
         let listener = bind(spec.listen).context("listen in TCP mode; see listen of [[tcp]]")?;
         tracing::info!(name = spec.name, addr = %listener.local_addr()?, "Starting TCP listener");
-        let front = Arc::new(Front::new(spec.clone()));
+        let front = Arc::new(Front::new(spec.clone(), Arc::clone(&names)));
         drain.spawn(Arc::clone(&front).accept(listener, drain.clone()));
         drain.spawn(Arc::clone(&front).check(drain.clone()));
         fronts.push(front);
@@ -170,7 +172,7 @@ fn start(config: &Config, drain: &Drain) -> anyhow::Result<Running> {
         let socket = stats::socket::bind(path).with_context(|| format!("listen on {}", path.display()))?;
         drain.spawn(stats::socket::serve(Arc::clone(&board), socket, drain.clone()));
     }
-    Ok(Running { intake, board, listeners })
+    Ok(Running { intake, board, names, listeners })
 }
 
 /// Waits for what ends it, and returns whether another binary is to take over.
@@ -212,8 +214,9 @@ async fn watch(
 
 /// Everything at once, or nothing.
 fn adopt(running: &Running, config: &Config, drain: &Drain) -> anyhow::Result<()> {
-    let (plan, terms) = (plan::plan(config, drain)?, plan::terms(config)?);
+    let (plan, terms) = (plan::plan(config, &running.names, drain)?, plan::terms(config)?);
     warn_of_risks(config);
+    running.names.follow(config.dns_servers.clone());
     running.board.relay.follow(plan);
     running.intake.follow(terms);
     running.board.relay.queue.limit(plan::quota(config));

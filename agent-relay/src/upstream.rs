@@ -5,6 +5,7 @@ mod breaker;
 mod dial;
 mod names;
 mod proxy;
+mod resolver;
 
 use std::{
     net::SocketAddr,
@@ -266,6 +267,7 @@ impl Upstream {
     ) -> Result<(Response<Incoming>, Connection), Error> {
         Counts::add(&self.counts.requests, 1);
         let _busy = Busy::new(&self.counts);
+        self.dialer.refresh(&self.spec.base, &self.drain);
         while let Some(mut connection) = if anew { None } else { self.kept() } {
             let Some(request) = make() else { break };
             match answer(&mut connection, request, progress, patience).await? {
@@ -353,8 +355,8 @@ async fn answer(
 }
 
 /// How upstreams are reached.
-pub(crate) fn dialer(trust: &Trust, proxies: Proxies) -> anyhow::Result<Arc<Dialer>> {
-    Ok(Arc::new(Dialer::new(trust::client(trust)?, proxies)))
+pub(crate) fn dialer(trust: &Trust, proxies: Proxies, names: &Arc<Names>) -> anyhow::Result<Arc<Dialer>> {
+    Ok(Arc::new(Dialer::new(trust::client(trust)?, proxies, Arc::clone(names))))
 }
 
 #[cfg(test)]

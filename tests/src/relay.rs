@@ -43,9 +43,21 @@ impl Receiver {
     /// # Panics
     /// When there is no free port.
     pub fn start() -> Self {
-        let (listener, address) = listen();
+        Self::of(listen().0)
+    }
+
+    /// Starts one on another address of loopback, at the same port as this one.
+    ///
+    /// # Panics
+    /// When that is taken.
+    pub fn beside(&self, ip: [u8; 4]) -> Self {
+        let address = SocketAddr::from((ip, self.address.port()));
+        Self::of(TcpListener::bind(address).expect("the port is free there"))
+    }
+
+    fn of(listener: TcpListener) -> Self {
         let receiver = Self {
-            address,
+            address: listener.local_addr().expect("it listens"),
             bodies: Arc::default(),
             paths: Arc::default(),
             status: Arc::new(AtomicU16::new(202)),

@@ -1,6 +1,9 @@
 //! Pure. Understands a `haproxy.cfg`: its fronts in TCP mode become `[[tcp]]`, and the rest is told.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, SocketAddr},
+};
 
 use super::conf::quoted;
 
@@ -49,11 +52,13 @@ struct Reader {
     /// The first is for `global` and `defaults`, and for what stands before any heading.
     parts: Vec<Part>,
     socket: Option<String>,
+    name_servers: Vec<String>,
 }
 
 /// The TOML that says the same.
 pub(super) fn import(text: &str) -> String {
-    let mut reader = Reader { told: String::new(), parts: vec![Part::default()], socket: None };
+    let mut reader =
+        Reader { told: String::new(), parts: vec![Part::default()], socket: None, name_servers: Vec::new() };
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.split_once('#').map_or(line, |(before, _)| before).trim();
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -67,6 +72,10 @@ pub(super) fn import(text: &str) -> String {
     let mut toml = String::from("# Made by `agent-relay import`.\n");
     if let Some(socket) = &reader.socket {
         writeln!(toml, "stats_socket = {}", quoted(socket)).ok();
+    }
+    if !reader.name_servers.is_empty() {
+        let servers: Vec<_> = reader.name_servers.iter().map(|server| quoted(server)).collect();
+        writeln!(toml, "dns_servers = [{}]", servers.join(", ")).ok();
     }
     let tables = reader.tables();
     toml.push_str(&reader.told);
@@ -111,9 +120,16 @@ impl Reader {
             ("daemon" | "user" | "group" | "chroot" | "nbproc" | "nbthread" | "pidfile", _) => {
                 return Some("that is the business of systemd".to_owned());
             }
-            ("resolvers" | "nameserver" | "hold", _) => {
+            ("nameserver", _) => {
+                let server = word(1).to_owned();
+                if server.parse::<SocketAddr>().is_err() && server.parse::<IpAddr>().is_err() {
+                    return Some("no address of a name server".to_owned());
+                }
+                self.name_servers.push(server);
+            }
+            ("resolvers" | "hold" | "parse-resolv-conf" | "resolve_retries", _) => {
                 return Some(
-                    "names are asked again every 30 seconds, and the last good answer is kept".to_owned(),
+                    "names are asked again by themselves, and the last good answer is kept".to_owned(),
                 );
             }
             _ => return Some("not known here".to_owned()),

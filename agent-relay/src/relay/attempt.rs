@@ -101,8 +101,9 @@ impl Relay {
             upstream.address(&mut request, &template.path, &template.query);
             Some(request)
         };
-        Counts::add(&upstream.counts.bytes_out, stored.body.len());
-        match upstream.send(false, &progress, &mut make, plan.patience).await {
+        let answered = upstream.send(false, &progress, &mut make, plan.patience).await;
+        Counts::add(&upstream.counts.bytes_out, progress.given());
+        match answered {
             Ok((response, connection)) => {
                 let status = response.status().as_u16();
                 let told = told(&response);

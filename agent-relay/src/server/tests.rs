@@ -138,7 +138,7 @@ impl Wish {
 fn relay(folder: &Path, wish: Wish, drain: &Drain) -> Arc<Relay> {
     let queue = Queue::open(folder, wish.quota).unwrap();
     let proxies = Proxies { http: wish.proxy.clone(), https: wish.proxy };
-    let dialer = upstream::dialer(&wish.trust, proxies).unwrap();
+    let dialer = upstream::dialer(&wish.trust, proxies, &Names::new(Vec::new())).unwrap();
     let spec =
         |base: &Base| Spec { name: base.authority(), base: base.clone(), weight: 1, health: None, key: None };
     let upstreams: Vec<_> = wish
@@ -179,6 +179,29 @@ async fn wait_for(what: &str, is_so: impl Fn() -> bool) {
         // Sleeps: between two looks at the condition.
         time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+#[tokio::test]
+async fn only_what_was_sent_counts_as_sent() {
+    let (folder, drain) = (tempfile::tempdir().unwrap(), Drain::default());
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let base = |port| Base { tls: false, host: "127.0.0.1".to_owned(), port, path: String::new() };
+    let relay = relay(folder.path(), Wish::of(vec![base(gone)]), &drain);
+    keep(&relay, "a", b"seven b").await.unwrap();
+    let counts = |relay: &Relay| {
+        let counts = &relay.plan().upstreams[0].counts;
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::SeqCst);
+        (load(&counts.connect_errors), load(&counts.bytes_out))
+    };
+    wait_for("a refused connection", || counts(&relay).0 > 0).await;
+    assert_eq!(counts(&relay).1, 0);
+    let listener = TcpListener::bind(("127.0.0.1", gone)).await.unwrap();
+    drain.spawn_own(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        talk(stream, Seen::default(), 202).await;
+    });
+    wait_for("the delivery", || relay.queue.balance().delivered == 1).await;
+    assert_eq!(counts(&relay).1, 7);
 }
 
 fn proxy(port: u16, credentials: &str) -> Option<WebProxy> {

@@ -12,7 +12,7 @@ use std::{
 
 use common::{
     drain::Drain,
-    exchange,
+    exchange, listen,
     relay::{Side, Tap, relay_held},
 };
 use jiff::Timestamp;
@@ -26,8 +26,6 @@ use super::{
 };
 use crate::upstream::Names;
 
-/// How long a failed accept is let pass.
-const PAUSE: Duration = Duration::from_millis(100);
 /// How long one waits before the same server is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -102,19 +100,14 @@ impl Back {
 pub(crate) struct Front {
     pub(crate) counts: Counts,
     back: RwLock<Arc<Back>>,
-    pub(super) names: Names,
+    pub(super) names: Arc<Names>,
     room: Arc<Semaphore>,
 }
 
 impl Front {
-    pub(crate) fn new(spec: Spec) -> Self {
+    pub(crate) fn new(spec: Spec, names: Arc<Names>) -> Self {
         let room = Arc::new(Semaphore::new(spec.most_connections.min(Semaphore::MAX_PERMITS)));
-        Self {
-            counts: Counts::default(),
-            back: RwLock::new(Arc::new(Back::new(spec))),
-            names: Names::default(),
-            room,
-        }
+        Self { counts: Counts::default(), back: RwLock::new(Arc::new(Back::new(spec))), names, room }
     }
 
     /// The servers as they are now.
@@ -132,34 +125,16 @@ impl Front {
 
     /// Accepts until the drain starts.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, drain: Drain) {
-        let listener = match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::error!(%error, "connections in TCP mode cannot be accepted");
-                return drain.ask();
-            }
-        };
-        loop {
-            let room = tokio::select! {
-                () = drain.started() => return,
-                room = Arc::clone(&self.room).acquire_owned() => room,
-            };
-            let (stream, peer) = tokio::select! {
-                () = drain.started() => return,
-                accepted = listener.accept() => match accepted {
-                    Ok(accepted) => accepted,
-                    Err(error) => {
-                        tracing::warn!(%error, "accept failed");
-                        time::sleep(PAUSE).await;
-                        continue;
-                    }
-                },
-            };
+        let taken = listen::accept(listener, &self.room, &drain, |stream, peer, place| {
             let (own, until) = (Arc::clone(&self), drain.clone());
-            drain.spawn_own(async move {
+            drain.spawn_own(Box::pin(async move {
                 own.serve(stream, peer, until).await;
-                drop(room);
-            });
+                drop(place);
+            }));
+        });
+        if let Err(error) = taken.await {
+            tracing::error!(%error, "connections in TCP mode cannot be accepted");
+            drain.ask();
         }
     }
 

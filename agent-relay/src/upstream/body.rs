@@ -3,7 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -21,25 +21,41 @@ type Fault = Box<dyn std::error::Error + Send + Sync>;
 /// A body on its way to the other side.
 pub(crate) type Body = UnsyncBoxBody<Bytes, Fault>;
 
-/// When something last moved.
+/// When something last moved, and how much did.
 #[derive(Clone, Debug)]
-pub(crate) struct Progress(Arc<Mutex<Instant>>);
+pub(crate) struct Progress(Arc<Mutex<(Instant, u64)>>);
 
 impl Default for Progress {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
+        Self(Arc::new(Mutex::new((Instant::now(), 0))))
     }
 }
 
 impl Progress {
-    /// Something moves now.
-    pub(crate) fn touch(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    fn state(&self) -> MutexGuard<'_, (Instant, u64)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When it did.
+    /// Something moves now.
+    pub(crate) fn touch(&self) {
+        self.state().0 = Instant::now();
+    }
+
+    /// So many bytes move now.
+    fn give(&self, bytes: usize) {
+        let mut state = self.state();
+        state.0 = Instant::now();
+        state.1 += bytes as u64;
+    }
+
+    /// When something did.
     pub(crate) fn last(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state().0
+    }
+
+    /// How many bytes were given to a connection.
+    pub(crate) fn given(&self) -> u64 {
+        self.state().1
     }
 }
 
@@ -96,6 +112,7 @@ impl http_body::Body for Parts {
         let length = self.part.len().min(PIECE);
         self.from += length as u64;
         let part = self.part.split_to(length);
+        self.progress.give(length);
         Poll::Ready(Some(Ok(Frame::data(part))))
     }
 
@@ -136,8 +153,9 @@ impl http_body::Body for Watched {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(context);
-        if polled.is_ready() {
-            self.progress.touch();
+        if let Poll::Ready(frame) = &polled {
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            self.progress.give(data.map_or(0, Bytes::len));
             if let Some(most) = self.most {
                 self.until.as_mut().reset(Instant::now() + most);
             }
