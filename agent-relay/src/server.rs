@@ -233,8 +233,10 @@ fn adopt(running: &Running, config: &Config, drain: &Drain) -> anyhow::Result<()
 /// What is taken up only by a start.
 fn tell_fixed(before: &Config, after: &Config) {
     let places = |config: &Config| config.tcp.iter().map(|spec| spec.listen).collect::<Vec<_>>();
+    let most = |config: &Config| config.tcp.iter().map(|spec| spec.most_connections).collect::<Vec<_>>();
     let fixed = [
         ("listen of [[tcp]]", places(before) == places(after)),
+        ("max_connections of [[tcp]]", most(before) == most(after)),
         ("listen_port", before.listen == after.listen),
         ("stats_addr", before.stats == after.stats),
         ("stats_token", before.stats_token == after.stats_token),

@@ -94,7 +94,13 @@ impl Names {
         if self.known().contains_key(host) && self.is_due(host, Instant::now()) {
             let (own, host) = (Arc::clone(self), host.to_owned());
             // Without an answer, what is known stays.
-            drain.spawn(async move { drop(own.ask(&host).await) });
+            let until = drain.clone();
+            drain.spawn(async move {
+                tokio::select! {
+                    asked = own.ask(&host) => drop(asked),
+                    () = until.started() => {}
+                }
+            });
         }
     }
 
