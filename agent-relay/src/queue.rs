@@ -99,14 +99,22 @@ pub(crate) struct Queue {
     unsettling: AtomicBool,
 }
 
-/// Reads bytes as a file of records.
-pub(crate) fn read_anything(bytes: &[u8]) {
-    let head = frame::read_file_head(bytes).unwrap_or_default();
-    let mut ledger = ledger::Ledger::default();
-    for (_, record) in frame::read(bytes, 0, head.mark).records {
-        marks::apply(&record, &mut ledger);
+/// Reads bytes as a file of records, as they are and with their checksums put right; returns how many records there
+/// are then.
+pub(crate) fn read_anything(bytes: &[u8]) -> usize {
+    let mut count = 0;
+    for bytes in [bytes, &frame::resummed(bytes)] {
+        let head = frame::read_file_head(bytes).unwrap_or_default();
+        let mut ledger = ledger::Ledger::default();
+        let records = frame::read(bytes, frame::FILE_HEAD, head.mark).records;
+        count = records.len();
+        for (_, record) in records {
+            record.origin();
+            marks::apply(&record, &mut ledger);
+        }
+        ledger.balance();
     }
-    ledger.balance();
+    count
 }
 
 /// Reads bytes as an index.

@@ -214,6 +214,33 @@ pub(crate) fn read_record(bytes: &[u8]) -> Option<Record<'_>> {
     Some(Record { fixed: fixed_part, head: bytes.get(RECORD..body_at)?, body: bytes.get(body_at..end)? })
 }
 
+/// The same bytes with every checksum and mark put right, so that an attacker reaches what stands behind them.
+pub(crate) fn resummed(file: &[u8]) -> Vec<u8> {
+    let mut bytes = file.to_vec();
+    let sum = crc32fast::hash(bytes.get(..FILE_HEAD - 4).unwrap_or_default());
+    if let Some(place) = bytes.get_mut(FILE_HEAD - 4..FILE_HEAD) {
+        place.copy_from_slice(&sum.to_le_bytes());
+    }
+    let mark = word(&bytes, 24).unwrap_or([0; 4]);
+    let mut at = FILE_HEAD;
+    while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {
+        let length = read_fixed(rest).and_then(|fixed| usize::try_from(fixed.record_bytes()).ok());
+        let Some(record) = length.and_then(|length| rest.get_mut(..length)) else {
+            at += 1;
+            continue;
+        };
+        at += record.len();
+        if let Some(place) = record.get_mut(8..12) {
+            place.copy_from_slice(&mark);
+        }
+        let sum = crc32fast::hash(record.get(8..).unwrap_or_default());
+        if let Some(place) = record.get_mut(4..8) {
+            place.copy_from_slice(&sum.to_le_bytes());
+        }
+    }
+    bytes
+}
+
 /// What a file held.
 #[derive(Debug, Default)]
 pub(crate) struct Contents<'a> {
