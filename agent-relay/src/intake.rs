@@ -11,6 +11,7 @@ mod wire;
 
 use std::{
     net::{SocketAddr, TcpListener},
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -101,6 +102,9 @@ pub(crate) struct Intake {
     pub(crate) taken: Arc<Taken>,
 }
 
+/// What becomes of a connection.
+type Greeted = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A connection that is open, until it is dropped.
 struct Open(Arc<Taken>);
 
@@ -136,12 +140,12 @@ impl Intake {
                 return self.deny(peer);
             }
             let (own, until) = (Arc::clone(&self), drain.clone());
-            // On the heap once: a task would hold what it begins with beside what it has become.
-            drain.spawn(Box::pin(async move {
-                let _open = Open::new(&own.taken);
-                own.greet(stream, peer, until).await;
-                drop(place);
-            }));
+            let open = Open::new(&self.taken);
+            let greeted = own.greet(stream, peer, until);
+            drain.spawn(async move {
+                greeted.await;
+                drop((open, place));
+            });
         });
         if let Err(error) = taken.await {
             tracing::error!(%error, "agents cannot be accepted");
@@ -157,25 +161,28 @@ impl Intake {
         }
     }
 
-    async fn greet(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, drain: Drain) {
+    /// A connection to its end. On the heap, and only as large as its own kind: most of them wait, and there are many.
+    fn greet(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, drain: Drain) -> Greeted {
         stream.set_nodelay(true).ok();
-        let Some(tls) = self.terms().tls.clone() else {
-            return Box::pin(self.converse(stream, peer, drain)).await;
-        };
-        let greeted = tokio::select! {
-            greeted = time::timeout(IDLE, tls.accept(stream)) => greeted,
-            () = drain.started() => return,
-        };
-        match greeted {
-            Ok(Ok(stream)) => Box::pin(self.converse(stream, peer, drain)).await,
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS with an agent"),
-            Err(_) => tracing::debug!(%peer, "no TLS with an agent in time"),
+        match self.terms().tls.clone() {
+            None => Box::pin(self.converse(stream, peer, drain)),
+            Some(tls) => Box::pin(async move {
+                let greeted = tokio::select! {
+                    greeted = time::timeout(IDLE, tls.accept(stream)) => greeted,
+                    () = drain.started() => return,
+                };
+                match greeted {
+                    Ok(Ok(stream)) => Box::pin(self.converse(stream, peer, drain)).await,
+                    Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS with an agent"),
+                    Err(_) => tracing::debug!(%peer, "no TLS with an agent in time"),
+                }
+            }),
         }
     }
 
     async fn converse(
         self: Arc<Self>,
-        stream: impl AsyncRead + AsyncWrite + Unpin,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         peer: SocketAddr,
         drain: Drain,
     ) {
