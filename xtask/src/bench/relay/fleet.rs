@@ -62,9 +62,9 @@ impl Sink {
     fn be_down(&self, is_down: bool) -> Result<()> {
         let file = self.folder.join("down");
         if is_down {
-            fs::write(file, "")?
+            fs::write(file, "").context("have the sink go down")?;
         } else {
-            fs::remove_file(file)?
+            fs::remove_file(file).context("have the sink come back")?;
         }
         Ok(())
     }
