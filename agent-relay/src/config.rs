@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Every setting. The old ones have the names that the agents' own files have.
-pub static SETTINGS: [Setting; 28] = [
+pub static SETTINGS: [Setting; 29] = [
     Setting::new("dd_url", "URL,…", "Where data goes: one or more base URLs", None),
     Setting::new(
         "api_key",
@@ -47,6 +47,7 @@ pub static SETTINGS: [Setting; 28] = [
     Setting::new("skip_ssl_validation", "BOOL", "Whether any certificate is believed", Some("false")),
     Setting::new("ca_certs", "FILE", "PEM certificates that vouch for the upstreams, and no others", None),
     Setting::new("forwarder_timeout", "TIME", "How long an upstream may take to answer", Some("20s")),
+    Setting::new("dns_servers", "ADDRESS,…", "Name servers; without it those of the system", None),
     Setting::new("data_dir", "FOLDER", "Where the queue is", Some("/var/lib/wayside/agent-relay")),
     Setting::new("tls_cert", "FILE", "PEM certificates for agents, who then speak TLS", None),
     Setting::new("tls_key", "FILE", "The PEM key of tls_cert", None),
@@ -85,6 +86,7 @@ pub struct Config {
     pub(crate) others: Vec<usize>,
     pub(crate) tcp: Vec<tcp::Spec>,
     pub(crate) proxies: Proxies,
+    pub(crate) dns_servers: Vec<SocketAddr>,
     pub(crate) gate: Gate,
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     pub(crate) stats_token: Option<Secret>,
@@ -146,6 +148,7 @@ impl Config {
             others,
             tcp,
             proxies: web_proxies(&mut settings),
+            dns_servers: name_servers(&mut settings),
             gate: Gate {
                 allow: networks(&mut settings, "intake_allow"),
                 token: settings.secret("intake_token"),
@@ -236,6 +239,19 @@ fn networks(settings: &mut Settings, key: &'static str) -> Vec<IpNet> {
         }
     }
     networks
+}
+
+/// Name servers, on port 53 unless they say another.
+fn name_servers(settings: &mut Settings) -> Vec<SocketAddr> {
+    let mut servers = Vec::new();
+    for told in settings.list("dns_servers") {
+        let bare = told.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)).ok();
+        match told.parse().ok().or(bare) {
+            Some(server) => servers.push(server),
+            None => settings.refuse("dns_servers", "use addresses such as 10.0.0.53 or 127.0.0.1:5353"),
+        }
+    }
+    servers
 }
 
 fn certificate(settings: &mut Settings) -> Option<(PathBuf, PathBuf)> {

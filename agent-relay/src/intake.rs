@@ -11,6 +11,7 @@ mod wire;
 
 use std::{
     net::{SocketAddr, TcpListener},
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -19,7 +20,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::{drain::Drain, quiet::Quiet};
+use common::{drain::Drain, listen, quiet::Quiet};
 use http::{Method, Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -50,8 +51,6 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a connection without a request is kept once the stop was asked for.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long a failed accept is let pass.
-const PAUSE: Duration = Duration::from_millis(100);
 /// The longest head that is kept.
 const MOST_HEAD_BYTES: usize = 32 << 10;
 /// Who the relay before this one has a request from.
@@ -103,6 +102,9 @@ pub(crate) struct Intake {
     pub(crate) taken: Arc<Taken>,
 }
 
+/// What becomes of a connection.
+type Greeted = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A connection that is open, until it is dropped.
 struct Open(Arc<Taken>);
 
@@ -133,39 +135,21 @@ impl Intake {
 
     /// Accepts agents until the drain starts.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, drain: Drain) {
-        let listener = match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::error!(%error, "agents cannot be accepted");
-                return drain.ask();
-            }
-        };
-        loop {
-            let room = tokio::select! {
-                () = drain.started() => return,
-                room = Arc::clone(&self.room).acquire_owned() => room,
-            };
-            let (stream, peer) = tokio::select! {
-                () = drain.started() => return,
-                accepted = listener.accept() => match accepted {
-                    Ok(accepted) => accepted,
-                    Err(error) => {
-                        tracing::warn!(%error, "accept failed");
-                        time::sleep(PAUSE).await;
-                        continue;
-                    }
-                },
-            };
+        let taken = listen::accept(listener, &self.room, &drain, |stream, peer, place| {
             if !self.terms().gate.lets_in(peer.ip()) {
-                self.deny(peer);
-                continue;
+                return self.deny(peer);
             }
             let (own, until) = (Arc::clone(&self), drain.clone());
+            let open = Open::new(&self.taken);
+            let greeted = own.greet(stream, peer, until);
             drain.spawn(async move {
-                let _open = Open::new(&own.taken);
-                own.greet(stream, peer, until).await;
-                drop(room);
+                greeted.await;
+                drop((open, place));
             });
+        });
+        if let Err(error) = taken.await {
+            tracing::error!(%error, "agents cannot be accepted");
+            drain.ask();
         }
     }
 
@@ -177,25 +161,28 @@ impl Intake {
         }
     }
 
-    async fn greet(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, drain: Drain) {
+    /// A connection to its end. On the heap, and only as large as its own kind: most of them wait, and there are many.
+    fn greet(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, drain: Drain) -> Greeted {
         stream.set_nodelay(true).ok();
-        let Some(tls) = self.terms().tls.clone() else {
-            return self.converse(stream, peer, drain).await;
-        };
-        let greeted = tokio::select! {
-            greeted = time::timeout(IDLE, tls.accept(stream)) => greeted,
-            () = drain.started() => return,
-        };
-        match greeted {
-            Ok(Ok(stream)) => self.converse(stream, peer, drain).await,
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS with an agent"),
-            Err(_) => tracing::debug!(%peer, "no TLS with an agent in time"),
+        match self.terms().tls.clone() {
+            None => Box::pin(self.converse(stream, peer, drain)),
+            Some(tls) => Box::pin(async move {
+                let greeted = tokio::select! {
+                    greeted = time::timeout(IDLE, tls.accept(stream)) => greeted,
+                    () = drain.started() => return,
+                };
+                match greeted {
+                    Ok(Ok(stream)) => Box::pin(self.converse(stream, peer, drain)).await,
+                    Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS with an agent"),
+                    Err(_) => tracing::debug!(%peer, "no TLS with an agent in time"),
+                }
+            }),
         }
     }
 
     async fn converse(
         self: Arc<Self>,
-        stream: impl AsyncRead + AsyncWrite + Unpin,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         peer: SocketAddr,
         drain: Drain,
     ) {
@@ -323,8 +310,8 @@ impl Intake {
             }
             Gathered::Broken => return self.bad(),
         };
-        let bytes = body.len() as u64;
-        match self.queue.keep(agent.clone(), head, body, origin).await {
+        let bytes = body.len();
+        match self.queue.keep(agent.clone(), head.into(), body, origin).await {
             Ok(()) => {
                 self.taken.bytes_in.fetch_add(bytes, Ordering::Relaxed);
                 self.relay.fleet.note(&agent, |seen| {

@@ -3,12 +3,11 @@
 use std::{
     collections::HashMap,
     fs, io,
-    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     sync::{Mutex, PoisonError},
 };
 
-use common::config::Secret;
+use common::{config::Secret, disk::replace_private};
 use ring::hmac;
 
 /// The keys that clients came with since the start. None is ever written down: what is queued knows only the tag,
@@ -27,7 +26,7 @@ impl Keys {
         let path = folder.join("salt");
         let salt = match fs::read(&path) {
             Ok(salt) => salt,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => draw(folder, &path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => draw(&path)?,
             Err(error) => return Err(error),
         };
         // Another one would part what is queued from its keys.
@@ -64,17 +63,11 @@ impl Keys {
 const SALT_BYTES: usize = 32;
 
 /// A new salt, on disk as a whole or not at all.
-fn draw(folder: &Path, path: &Path) -> io::Result<Vec<u8>> {
+fn draw(path: &Path) -> io::Result<Vec<u8>> {
     let mut salt = vec![0_u8; SALT_BYTES];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut salt)
         .map_err(|_| io::ErrorKind::Other)?;
-    let new = folder.join("salt.new");
-    let mut options = fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    io::Write::write_all(&mut file, &salt)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    fs::File::open(folder)?.sync_all()?;
+    replace_private(path, &salt)?;
     Ok(salt)
 }
 

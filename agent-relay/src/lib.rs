@@ -2,12 +2,15 @@
 
 #[doc(hidden)]
 pub mod attack;
+mod beside;
 pub mod config;
+mod content;
 mod envelope;
 mod fleet;
 pub mod import;
 mod intake;
 mod keys;
+mod pieces;
 pub mod queue;
 mod relay;
 mod route;

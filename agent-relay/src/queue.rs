@@ -12,6 +12,7 @@ mod marking;
 mod marks;
 mod recover;
 mod store;
+mod warm;
 mod writer;
 
 pub mod list;
@@ -33,6 +34,8 @@ use bytes::Bytes;
 use common::disk::FileSystem;
 use tokio::sync::{Notify, oneshot};
 
+use crate::content::Content;
+
 pub use self::ledger::Balance;
 use self::{
     dead::Dead,
@@ -50,6 +53,10 @@ const SETTLE: Duration = Duration::from_millis(200);
 const MOST_UNSETTLED: u64 = 1024;
 /// More agents than this are not told apart.
 const MOST_AGENTS: u32 = 100_000;
+/// Memory for records that are delivered next.
+const WARM_BYTES: u64 = 8 << 20;
+/// Who waits longer has nothing in it.
+const SOON: Duration = Duration::from_secs(1);
 /// What those beyond are called.
 const OTHERS: &str = "others - -";
 
@@ -92,14 +99,22 @@ pub(crate) struct Queue {
     unsettling: AtomicBool,
 }
 
-/// Reads bytes as a file of records.
-pub(crate) fn read_anything(bytes: &[u8]) {
-    let head = frame::read_file_head(bytes).unwrap_or_default();
-    let mut ledger = ledger::Ledger::default();
-    for (_, record) in frame::read(bytes, 0, head.mark).records {
-        marks::apply(&record, &mut ledger);
+/// Reads bytes as a file of records, as they are and with their checksums put right; returns how many records there
+/// are then.
+pub(crate) fn read_anything(bytes: &[u8]) -> usize {
+    let mut count = 0;
+    for bytes in [bytes, &frame::resummed(bytes)] {
+        let head = frame::read_file_head(bytes).unwrap_or_default();
+        let mut ledger = ledger::Ledger::default();
+        let records = frame::read(bytes, frame::FILE_HEAD, head.mark).records;
+        count = records.len();
+        for (_, record) in records {
+            record.origin();
+            marks::apply(&record, &mut ledger);
+        }
+        ledger.balance();
     }
-    ledger.balance();
+    count
 }
 
 /// Reads bytes as an index.
@@ -123,6 +138,7 @@ impl Queue {
             tracing::error!(bytes = found.lost_bytes, "a part of the queue is damaged and cannot be read");
         }
         let store = Arc::new(store);
+        store.state().hearth.limit(WARM_BYTES);
         let writer = Writer::new(Arc::clone(&store), &found, Full::default());
         let (orders, inbox) = mpsc::channel();
         let mut undead: HashSet<_> = dead.numbers()?.into_iter().collect();
@@ -168,8 +184,8 @@ impl Queue {
     pub(crate) async fn keep(
         &self,
         agent: String,
-        head: Vec<u8>,
-        body: Bytes,
+        head: Bytes,
+        body: Content,
         origin: Option<u64>,
     ) -> Result<(), Refusal> {
         let is_beyond = self.is_beyond(&agent);
@@ -224,8 +240,14 @@ impl Queue {
         }
     }
 
+    /// The first record of an agent, if it is in memory.
+    pub(crate) fn first_warm(&self, agent: u32) -> Option<Stored> {
+        self.store.warm(agent)
+    }
+
     /// The first record of an agent; an error of kind `ResourceBusy` when there is no memory for it just now.
     /// Records that cannot be read any more are told and passed over.
+    /// May wait for the disk.
     pub(crate) fn first(&self, agent: u32) -> io::Result<Option<Stored>> {
         loop {
             match self.store.next(agent)? {
@@ -281,7 +303,7 @@ impl Queue {
         }
         let incoming = Incoming {
             agent: lane,
-            head: stored.head.to_vec(),
+            head: stored.head.clone(),
             body: stored.body.clone(),
             time_ms: stored.time_ms,
             is_replayed: false,
@@ -316,6 +338,9 @@ impl Queue {
 
     /// The agent's first record is to be tried again then.
     pub(crate) fn retry(&self, agent: u32, when: Instant) {
+        if when.saturating_duration_since(Instant::now()) > SOON {
+            self.store.state().hearth.forget(agent);
+        }
         self.lanes().retry(agent, when);
         self.arrived.notify_one();
     }
@@ -347,7 +372,7 @@ impl Queue {
         let Some((agent, head, body)) = self.dead.claim(id)? else { return Ok(None) };
         let time_ms = now_ms();
         let incoming =
-            Incoming { agent, head, body: body.into(), time_ms, is_replayed: true, ..Incoming::default() };
+            Incoming { agent, head: head.into(), body, time_ms, is_replayed: true, ..Incoming::default() };
         let put = self.put(incoming).await;
         if put.is_ok() {
             self.dead.drop_claimed(id)?;

@@ -14,10 +14,11 @@ use std::{
 };
 
 use common::{drain::Drain, quiet::Quiet};
-use tokio::{task::spawn_blocking, time};
+use tokio::time;
 
 use self::{attempt::Outcome, holds::Holds};
 use crate::{
+    beside::beside,
     envelope::{Envelope, decode},
     fleet::Fleet,
     keys::Keys,
@@ -137,8 +138,14 @@ impl Relay {
     }
 
     async fn serve(self: &Arc<Self>, agent: u32) {
-        let own = Arc::clone(self);
-        let stored = match spawn_blocking(move || own.queue.first(agent)).await {
+        let first = match self.queue.first_warm(agent) {
+            Some(stored) => Ok(Ok(Some(stored))),
+            None => {
+                let own = Arc::clone(self);
+                beside(move || own.queue.first(agent)).await
+            }
+        };
+        let stored = match first {
             Ok(Ok(Some(stored))) => stored,
             Ok(Ok(None)) => return self.queue.give_back(agent),
             Ok(Err(error)) if error.kind() == io::ErrorKind::ResourceBusy => {
@@ -241,7 +248,7 @@ impl Relay {
             let number = stored.position.number;
             tracing::warn!(agent = name, number, reason, suppressed, "a dead letter");
         }
-        let buried = spawn_blocking(move || own.queue.bury(agent, &stored, &reason)).await;
+        let buried = beside(move || own.queue.bury(agent, &stored, &reason)).await;
         if !matches!(buried, Ok(Ok(()))) {
             static QUIET: Quiet = Quiet::new(Duration::from_secs(10));
             if let Some(suppressed) = QUIET.speak(Instant::now()) {

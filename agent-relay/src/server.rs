@@ -39,11 +39,11 @@ use crate::{
     relay::Relay,
     stats::{self, board::Board},
     tcp::front::Front,
-    upstream::KEPT,
+    upstream::{KEPT, Names},
 };
 
-/// Deliveries at a time: as many as a few upstreams take at most, so that one that is slow leaves some to others.
-const DELIVERIES: usize = KEPT * 3;
+/// Deliveries at a time: more than one upstream takes at most, so that one that is slow leaves some to others.
+const DELIVERIES: usize = KEPT * 2;
 /// How long what is open may take when another binary takes over.
 const GRACE: Duration = Duration::from_secs(8);
 
@@ -54,6 +54,7 @@ pub type Reread = Box<dyn Fn() -> Result<Config, Error> + Send>;
 struct Running {
     intake: Arc<Intake>,
     board: Arc<Board>,
+    names: Arc<Names>,
     /// Everything that listens, to be handed over.
     listeners: Vec<TcpListener>,
 }
@@ -129,7 +130,8 @@ fn start(config: &Config, drain: &Drain) -> anyhow::Result<Running> {
     tracing::info!(queued = balance.queued, bytes = queue.queued_bytes(), "the queue is open");
     let keys = Arc::new(Keys::open(&config.data_dir).context("read the salt of the key tags")?);
     let fleet = Arc::new(Fleet::default());
-    let relay = Arc::new(Relay::new(Arc::clone(&queue), keys, fleet, plan::plan(config, drain)?));
+    let names = Names::new(config.dns_servers.clone());
+    let relay = Arc::new(Relay::new(Arc::clone(&queue), keys, fleet, plan::plan(config, &names, drain)?));
     let taken: Arc<Taken> = Arc::default();
     let stats = bind(config.stats).context("serve the stats; STATS_ADDR changes where")?;
     tracing::info!(addr = %stats.local_addr()?, "Starting stats listener");
@@ -156,7 +158,7 @@ fn start(config: &Config, drain: &Drain) -> anyhow::Result<Running> {
     for spec in &config.tcp {
         let listener = bind(spec.listen).context("listen in TCP mode; see listen of [[tcp]]")?;
         tracing::info!(name = spec.name, addr = %listener.local_addr()?, "Starting TCP listener");
-        let front = Arc::new(Front::new(spec.clone()));
+        let front = Arc::new(Front::new(spec.clone(), Arc::clone(&names)));
         drain.spawn(Arc::clone(&front).accept(listener, drain.clone()));
         drain.spawn(Arc::clone(&front).check(drain.clone()));
         fronts.push(front);
@@ -175,7 +177,7 @@ fn start(config: &Config, drain: &Drain) -> anyhow::Result<Running> {
         let socket = stats::socket::bind(path).with_context(|| format!("listen on {}", path.display()))?;
         drain.spawn(stats::socket::serve(Arc::clone(&board), socket, drain.clone()));
     }
-    Ok(Running { intake, board, listeners })
+    Ok(Running { intake, board, names, listeners })
 }
 
 /// Waits for what ends it, and returns whether another binary is to take over.
@@ -217,8 +219,9 @@ async fn watch(
 
 /// Everything at once, or nothing.
 fn adopt(running: &Running, config: &Config, drain: &Drain) -> anyhow::Result<()> {
-    let (plan, terms) = (plan::plan(config, drain)?, plan::terms(config)?);
+    let (plan, terms) = (plan::plan(config, &running.names, drain)?, plan::terms(config)?);
     warn_of_risks(config);
+    running.names.follow(config.dns_servers.clone());
     running.board.relay.follow(plan);
     running.intake.follow(terms);
     running.board.relay.queue.limit(plan::quota(config));
@@ -235,8 +238,10 @@ fn adopt(running: &Running, config: &Config, drain: &Drain) -> anyhow::Result<()
 /// What is taken up only by a start.
 fn tell_fixed(before: &Config, after: &Config) {
     let places = |config: &Config| config.tcp.iter().map(|spec| spec.listen).collect::<Vec<_>>();
+    let most = |config: &Config| config.tcp.iter().map(|spec| spec.most_connections).collect::<Vec<_>>();
     let fixed = [
         ("listen of [[tcp]]", places(before) == places(after)),
+        ("max_connections of [[tcp]]", most(before) == most(after)),
         ("listen_port", before.listen == after.listen),
         ("stats_addr", before.stats == after.stats),
         ("stats_token", before.stats_token == after.stats_token),

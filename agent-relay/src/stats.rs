@@ -28,6 +28,7 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use self::board::Board;
+use crate::beside::beside;
 
 static HOUSE: House = House {
     product: "Agent Relay",
@@ -118,14 +119,15 @@ async fn upstreams(State(board): State<Arc<Board>>) -> Json<Value> {
 }
 
 async fn dead_letters(State(board): State<Arc<Board>>) -> Response {
-    match board.relay.queue.dead_letters() {
+    // There may be very many of them.
+    match beside(move || board.relay.queue.dead_letters()).await.and_then(|letters| letters) {
         Ok(letters) => Json(json!({ "dead_letters": letters })).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
 
 async fn remove(State(board): State<Arc<Board>>, Path(id): Path<String>) -> StatusCode {
-    match board.relay.queue.remove_dead(&id) {
+    match beside(move || board.relay.queue.remove_dead(&id)).await.and_then(|removed| removed) {
         Ok(true) => StatusCode::NO_CONTENT,
         Ok(false) => StatusCode::NOT_FOUND,
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -5,6 +5,7 @@ mod breaker;
 mod dial;
 mod names;
 mod proxy;
+mod resolver;
 
 use std::{
     net::SocketAddr,
@@ -30,7 +31,7 @@ use tokio::time;
 use crate::tcp::pool::Admin;
 
 pub(crate) use self::{
-    body::{Body, Progress, coming, whole},
+    body::{Body, Progress, coming, sent, whole},
     breaker::{Breaker, Permit},
     dial::Dialer,
     names::Names,
@@ -42,7 +43,9 @@ const KEEP: Duration = Duration::from_secs(50);
 /// How long a connection is used at all, so that a name that moved is followed.
 const AGE: Duration = Duration::from_secs(300);
 /// How many are kept, and how many requests may be on their way at a time: one that is slow leaves room for others.
-pub(crate) const KEPT: usize = 64;
+pub(crate) const KEPT: usize = 512;
+/// How often it is looked which of those that are kept lead nowhere any more.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Where an upstream is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,13 +137,20 @@ pub(crate) struct Upstream {
     pub(crate) spec: Spec,
     pub(crate) counts: Counts,
     breaker: Mutex<Breaker>,
-    free: Mutex<Vec<(Instant, Connection)>>,
+    free: Mutex<Free>,
     /// It answered as a relay of our kind.
     pub(crate) is_relay: AtomicBool,
     check: Mutex<Option<Check>>,
     admin: Mutex<Admin>,
     dialer: Arc<Dialer>,
     drain: Drain,
+}
+
+/// Connections that nobody uses, and since when; and when these were last looked through.
+#[derive(Default)]
+struct Free {
+    connections: Vec<(Instant, Connection)>,
+    looked: Option<Instant>,
 }
 
 /// One connection, for one request at a time.
@@ -184,7 +194,7 @@ impl Upstream {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn free(&self) -> MutexGuard<'_, Vec<(Instant, Connection)>> {
+    fn free(&self) -> MutexGuard<'_, Free> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -213,24 +223,35 @@ impl Upstream {
 
     /// Lets go of every connection that nobody uses.
     pub(crate) fn let_go(&self) {
-        self.free().clear();
+        self.free().connections.clear();
     }
 
     fn kept(&self) -> Option<Connection> {
+        let is_good = |(since, connection): &(Instant, Connection)| {
+            // The address that a name has left is drained.
+            since.elapsed() < KEEP
+                && connection.sender.is_ready()
+                && self.dialer.leads_to(&self.spec.base, connection.peer)
+        };
         let mut free = self.free();
-        // The address that a name has left is drained.
-        let leads = |peer: SocketAddr| self.dialer.leads_to(&self.spec.base, peer);
-        free.retain(|(since, connection)| {
-            since.elapsed() < KEEP && connection.sender.is_ready() && leads(connection.peer)
-        });
-        free.pop().map(|(_, connection)| connection)
+        if free.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+            free.connections.retain(is_good);
+            free.looked = Some(Instant::now());
+        }
+        // The one that was used last is the warmest.
+        while let Some(kept) = free.connections.pop() {
+            if is_good(&kept) {
+                return Some(kept.1);
+            }
+        }
+        None
     }
 
     /// Takes a connection back once its answer was read to the end.
     pub(crate) fn put(&self, connection: Connection) {
         let mut free = self.free();
-        if free.len() < KEPT && !self.drain.is_started() && connection.opened.elapsed() < AGE {
-            free.push((Instant::now(), connection));
+        if free.connections.len() < KEPT && !self.drain.is_started() && connection.opened.elapsed() < AGE {
+            free.connections.push((Instant::now(), connection));
         }
     }
 
@@ -246,6 +267,7 @@ impl Upstream {
     ) -> Result<(Response<Incoming>, Connection), Error> {
         Counts::add(&self.counts.requests, 1);
         let _busy = Busy::new(&self.counts);
+        self.dialer.refresh(&self.spec.base, &self.drain);
         while let Some(mut connection) = if anew { None } else { self.kept() } {
             let Some(request) = make() else { break };
             match answer(&mut connection, request, progress, patience).await? {
@@ -333,8 +355,8 @@ async fn answer(
 }
 
 /// How upstreams are reached.
-pub(crate) fn dialer(trust: &Trust, proxies: Proxies) -> anyhow::Result<Arc<Dialer>> {
-    Ok(Arc::new(Dialer::new(trust::client(trust)?, proxies)))
+pub(crate) fn dialer(trust: &Trust, proxies: Proxies, names: &Arc<Names>) -> anyhow::Result<Arc<Dialer>> {
+    Ok(Arc::new(Dialer::new(trust::client(trust)?, proxies, Arc::clone(names))))
 }
 
 #[cfg(test)]

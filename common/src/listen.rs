@@ -1,5 +1,7 @@
-//! Binds a TCP listener, or takes one that was opened before the start, on both address families where it listens everywhere.
+//! Binds a TCP listener, or takes one that was opened before the start, on both address families where it listens
+//! everywhere; and accepts from it.
 
+mod accept;
 mod inherit;
 mod keep;
 
@@ -9,6 +11,8 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
+
+pub use self::accept::accept;
 
 /// How many connections may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;

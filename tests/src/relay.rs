@@ -1,5 +1,8 @@
 //! agent-relay as a process, what it delivers to, and agents that speak to it.
 
+pub mod agents;
+pub mod disk;
+
 use std::{
     collections::{BTreeMap, HashSet},
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -40,9 +43,21 @@ impl Receiver {
     /// # Panics
     /// When there is no free port.
     pub fn start() -> Self {
-        let (listener, address) = listen();
+        Self::of(listen().0)
+    }
+
+    /// Starts one on another address of loopback, at the same port as this one.
+    ///
+    /// # Panics
+    /// When that is taken.
+    pub fn beside(&self, ip: [u8; 4]) -> Self {
+        let address = SocketAddr::from((ip, self.address.port()));
+        Self::of(TcpListener::bind(address).expect("the port is free there"))
+    }
+
+    fn of(listener: TcpListener) -> Self {
         let receiver = Self {
-            address,
+            address: listener.local_addr().expect("it listens"),
             bodies: Arc::default(),
             paths: Arc::default(),
             status: Arc::new(AtomicU16::new(202)),
@@ -225,6 +240,17 @@ impl Relay {
             queued: field("queued"),
             dead_lettered: field("dead_lettered"),
         }
+    }
+
+    /// How many requests it asked to be sent again for this reason, since its start.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn refused(&self, reason: &str) -> u64 {
+        let metrics = http::get(self.stats, "/metrics");
+        let line = format!("agent_relay_requests_refused_total{{reason=\"{reason}\"}} ");
+        let told = metrics.lines().find_map(|told| told.strip_prefix(line.as_str()));
+        told.and_then(|told| told.trim().parse().ok()).expect("a number")
     }
 
     /// Waits until nothing is queued, and returns the balance.

@@ -2,17 +2,10 @@
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    env,
+    collections::HashSet,
     io::{Read as _, Write as _},
     net::SocketAddr,
     process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU16, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use nix::sys::signal::Signal;
@@ -21,76 +14,13 @@ use tests::{
     daemon::binary,
     http,
     peer::connect,
-    relay::{Balance, Receiver, Relay, post, say},
+    relay::{
+        Balance, Receiver, Relay,
+        agents::{Agents, check},
+        post, say,
+    },
     wait::wait_for,
 };
-
-/// Agents that post as fast as they can until told to stop; each keeps a body until it is accepted.
-struct Agents {
-    stop: Arc<AtomicBool>,
-    port: Arc<AtomicU16>,
-    threads: Vec<JoinHandle<(String, u64)>>,
-}
-
-impl Agents {
-    fn start(count: usize, port: u16) -> Self {
-        Self::begin(count, port, 2000, false)
-    }
-
-    /// Agents that say little, so that a long run fits into memory.
-    fn terse(count: usize, port: u16) -> Self {
-        Self::begin(count, port, 20, false)
-    }
-
-    /// Agents to whom nobody may say no, not even for a moment.
-    fn patient(count: usize, port: u16) -> Self {
-        Self::begin(count, port, 2000, true)
-    }
-
-    fn begin(count: usize, port: u16, bytes: usize, never_refused: bool) -> Self {
-        let (stop, port) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU16::new(port)));
-        let start = |index| {
-            let (stop, port) = (Arc::clone(&stop), Arc::clone(&port));
-            thread::spawn(move || {
-                let name = format!("agent-{index}");
-                let (mut accepted, mut tries) = (0, 0_u64);
-                while !stop.load(Ordering::SeqCst) {
-                    // No two tries are the same, so that each is known again wherever it comes out.
-                    tries += 1;
-                    let body = format!("{name} {} {tries} {}", accepted + 1, "x".repeat(bytes));
-                    match post(port.load(Ordering::SeqCst), &name, &body) {
-                        Some(200) => accepted += 1,
-                        other if never_refused => panic!("{name} was refused: {other:?}"),
-                        Some(503) | None => thread::yield_now(),
-                        Some(status) => panic!("{status} makes an agent throw its data away"),
-                    }
-                }
-                (name, accepted)
-            })
-        };
-        let threads = (0..count).map(start).collect();
-        Self { stop, port, threads }
-    }
-
-    /// How many each was told are accepted.
-    fn stop(self) -> BTreeMap<String, u64> {
-        self.stop.store(true, Ordering::SeqCst);
-        self.threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    }
-}
-
-/// Each agent's data came, all of it and in order.
-fn check(receiver: &Receiver, accepted: &BTreeMap<String, u64>) {
-    let firsts = receiver.firsts();
-    for (agent, count) in accepted {
-        let came = firsts.get(agent).cloned().unwrap_or_default();
-        // One may have been kept whose answer was cut off.
-        let most = count + 1;
-        assert!(came.len() as u64 >= *count, "{agent}: {} of {count} came", came.len());
-        assert!(came.len() as u64 <= most, "{agent}: more than was ever sent");
-        assert!(came.is_sorted() && came.first() == Some(&1), "{agent}: out of order");
-    }
-}
 
 #[test]
 fn what_is_accepted_is_delivered_in_order_through_kills_and_outages() {
@@ -110,7 +40,7 @@ fn what_is_accepted_is_delivered_in_order_through_kills_and_outages() {
             wait_for("something to wait", || (relay.balance().queued > queued + 20).then_some(()));
         }
         relay.kill_and_start();
-        agents.port.store(relay.port, Ordering::SeqCst);
+        agents.follow(relay.port);
     }
     receiver.answer(202);
     relay.daemon.as_mut().unwrap().announce("an upstream is down");
@@ -252,7 +182,7 @@ fn two_relays_in_a_row_deliver_nothing_twice_and_keep_the_order() {
         let before = first.balance().delivered;
         wait_for("more to be delivered", || (first.balance().delivered > before + 100).then_some(()));
         first.kill_and_start();
-        agents.port.store(first.port, Ordering::SeqCst);
+        agents.follow(first.port);
     }
     let accepted = agents.stop();
     let sent = first.drained();
@@ -338,45 +268,6 @@ fn agents_speak_through_a_reload_and_through_a_change_of_the_binary() {
     assert_eq!(balance, Balance { accepted: told, delivered: told, queued: 0, dead_lettered: 0 });
     check(&receiver, &accepted);
     assert_eq!(receiver.bodies().len() as u64, told);
-    assert_eq!(relay.daemon.take().unwrap().stop(), 0);
-}
-
-/// `WAYSIDE_SOAK` asks for so many kills, and `WAYSIDE_SEED` for the same once more; the ordinary run takes a few.
-#[test]
-fn every_request_is_accounted_for_while_the_relay_is_killed_again_and_again_amid_outages() {
-    let number = |name: &str| env::var(name).ok().and_then(|told| told.parse().ok());
-    let kills = number("WAYSIDE_SOAK").unwrap_or(6);
-    let seed = number("WAYSIDE_SEED").unwrap_or_else(|| fastrand::u64(..));
-    println!("seed {seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
-    let folder = TempDir::new().unwrap();
-    let receiver = Receiver::start();
-    let mut relay = Relay::start(folder.path(), receiver.address, &[("API_KEY", "own")]);
-    let agents = Agents::terse(6, relay.port);
-    for _ in 0..kills {
-        let log = relay.daemon.as_mut().unwrap();
-        log.announce("an upstream is down").announce("the other side refuses");
-        receiver.answer(*random.choice(&[202, 202, 202, 403, 404, 429, 500, 503]).unwrap());
-        // Sleeps: so that death comes at a random moment of whatever goes on.
-        thread::sleep(Duration::from_millis(random.u64(0..600)));
-        assert!(relay.balance().adds_up());
-        receiver.answer(*random.choice(&[202, 202, 503]).unwrap());
-        // Sleeps: as above.
-        thread::sleep(Duration::from_millis(random.u64(0..300)));
-        relay.kill_and_start();
-        agents.port.store(relay.port, Ordering::SeqCst);
-    }
-    relay.daemon.as_mut().unwrap().announce("an upstream is down");
-    receiver.answer(202);
-    let accepted = agents.stop();
-    let balance = relay.drained();
-    check(&receiver, &accepted);
-    let unique: HashSet<String> = receiver.bodies().into_iter().collect();
-    let came = unique.len() as u64;
-    assert_eq!(balance, Balance { accepted: came, delivered: came, queued: 0, dead_lettered: 0 });
-    let told: u64 = accepted.values().sum();
-    assert!((told..=told + 6 * kills).contains(&came), "{came} came, {told} were told");
-    println!("{came} requests, {} resent, {kills} kills", receiver.bodies().len() as u64 - came);
     assert_eq!(relay.daemon.take().unwrap().stop(), 0);
 }
 

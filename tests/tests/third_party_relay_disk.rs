@@ -1,36 +1,12 @@
 //! agent-relay on a disk that is full: agents are asked to keep their data, and it heals by itself.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{fs, path::Path, process::Command};
+use std::fs;
 
-use tempfile::TempDir;
 use tests::{
-    program,
-    relay::{Receiver, Relay, post},
+    relay::{Receiver, Relay, disk::Disk, post},
     wait::wait_for,
 };
-
-/// A small file system of its own; mount(8) wants root.
-struct Disk(TempDir);
-
-impl Disk {
-    fn mount(size: &str) -> Self {
-        let folder = TempDir::new().unwrap();
-        let options = format!("size={size}");
-        program::run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder.path()));
-        Self(folder)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        Command::new("umount").args(["--lazy"]).arg(self.0.path()).status().ok();
-    }
-}
 
 #[test]
 fn a_full_disk_refuses_for_a_while_and_loses_nothing() {

@@ -41,6 +41,7 @@ pub(crate) const FOR_TESTS: &[Package] = &[
     Package("openssh-server", Probe::Program("sshd")),
     Package("openssh-client", Probe::Program("ssh")),
     Package("squid", Probe::Program("squid")),
+    Package("dnsmasq-base", Probe::Program("dnsmasq")),
 ];
 
 /// What `cargo xtask dist` runs.

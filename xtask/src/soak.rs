@@ -29,7 +29,8 @@ enum Name {
     Rehearsal,
     /// Real processes: talkers, and lw_proxy and lw_tcp_proxy killed at random.
     Kills,
-    /// Real processes: agents that post, a backend with outages, and agent-relay killed at random.
+    /// Real processes: agents that post, a backend with outages, a disk that is full at times, and agent-relay killed
+    /// at random. Wants root, for the disk.
     Relay,
 }
 
@@ -53,7 +54,8 @@ impl Name {
             Self::Rehearsal => ("autostop", &["--test", "rude"], "WAYSIDE_SOAK", 1_000_000),
             Self::Kills => ("tests", &["--test", "autostop", "killed_again_and_again"], "WAYSIDE_SOAK", 500),
             Self::Relay => {
-                ("tests", &["--test", "agent_relay", "killed_again_and_again"], "WAYSIDE_SOAK", 3_000)
+                let filter = &["--test", "third_party_relay_soak", "--", "--nocapture"];
+                ("tests", filter, "WAYSIDE_SOAK", 3_000)
             }
         };
         Soak { package, filter, variable, times }

@@ -55,6 +55,11 @@ pub(super) fn quoted(value: &str) -> String {
     toml::Value::String(value.to_owned()).to_string()
 }
 
+/// What can stand in a comment: TOML allows no control characters there.
+pub(super) fn plain(text: &str) -> String {
+    text.replace(char::is_control, "?")
+}
+
 /// The TOML that says the same, with a comment for each line that has no meaning here.
 pub(super) fn import(conf: &str) -> String {
     let mut toml = String::from("# Made by `agent-relay import`.\n");
@@ -67,7 +72,8 @@ pub(super) fn import(conf: &str) -> String {
             if !is_main {
                 writeln!(
                     toml,
-                    "# line {number}: {line} and what is below it are left out: only [Main] is read"
+                    "# line {number}: {} and what is below it are left out: only [Main] is read",
+                    plain(line)
                 )
                 .ok();
             }
@@ -81,7 +87,7 @@ pub(super) fn import(conf: &str) -> String {
             continue;
         };
         let (key, value) = line.split_at(at);
-        let key = key.trim().to_ascii_lowercase();
+        let key = plain(&key.trim().to_ascii_lowercase());
         let value = value.get(1..).unwrap_or_default().trim();
         let told = match meaning(&key) {
             _ if said.contains(&key) => format!("# line {number}: {key} was told before"),
@@ -145,7 +151,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_it_is_it_becomes_toml_that_can_be_read(conf in "([a-z_]{0,20}[:= ][ -~]{0,20}\n){0,8}") {
+        fn whatever_it_is_it_becomes_toml_that_can_be_read(conf in "([a-z_\\x01\\[]{0,20}[:= ][ -~\\x00-\\x1f\\x7f]{0,20}\n){0,8}") {
             toml::from_str::<toml::Table>(&import(&conf)).unwrap();
         }
     }

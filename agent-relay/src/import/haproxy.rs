@@ -1,11 +1,30 @@
 //! Pure. Understands a `haproxy.cfg`: its fronts in TCP mode become `[[tcp]]`, and the rest is told.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, SocketAddr},
+};
 
-use super::conf::quoted;
+use super::conf::{plain, quoted};
 
 /// What begins a part of the file.
 const HEADINGS: [&str; 5] = ["global", "defaults", "frontend", "backend", "listen"];
+
+/// What begins a part that says nothing of connections.
+const OTHER_HEADINGS: [&str; 12] = [
+    "resolvers",
+    "peers",
+    "userlist",
+    "cache",
+    "program",
+    "mailers",
+    "ring",
+    "http-errors",
+    "fcgi-app",
+    "log-forward",
+    "crt-store",
+    "traces",
+];
 
 /// One server of a backend.
 #[derive(Clone, Debug, Default)]
@@ -48,12 +67,23 @@ struct Reader {
     told: String,
     /// The first is for `global` and `defaults`, and for what stands before any heading.
     parts: Vec<Part>,
+    /// The part that is read.
+    at: usize,
+    has_defaults: bool,
     socket: Option<String>,
+    name_servers: Vec<String>,
 }
 
 /// The TOML that says the same.
 pub(super) fn import(text: &str) -> String {
-    let mut reader = Reader { told: String::new(), parts: vec![Part::default()], socket: None };
+    let mut reader = Reader {
+        told: String::new(),
+        parts: vec![Part::default()],
+        at: 0,
+        has_defaults: false,
+        socket: None,
+        name_servers: Vec::new(),
+    };
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.split_once('#').map_or(line, |(before, _)| before).trim();
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -61,12 +91,16 @@ pub(super) fn import(text: &str) -> String {
             && let Some(note) = reader.take(first, rest)
         {
             // Writing to a text cannot fail, here and below.
-            writeln!(reader.told, "# line {number}: {line}: {note}").ok();
+            writeln!(reader.told, "# line {number}: {}: {note}", plain(line)).ok();
         }
     }
     let mut toml = String::from("# Made by `agent-relay import`.\n");
     if let Some(socket) = &reader.socket {
         writeln!(toml, "stats_socket = {}", quoted(socket)).ok();
+    }
+    if !reader.name_servers.is_empty() {
+        let servers: Vec<_> = reader.name_servers.iter().map(|server| quoted(server)).collect();
+        writeln!(toml, "dns_servers = [{}]", servers.join(", ")).ok();
     }
     let tables = reader.tables();
     toml.push_str(&reader.told);
@@ -77,17 +111,17 @@ pub(super) fn import(text: &str) -> String {
 impl Reader {
     /// Takes one line up; returns what there is to say of it.
     fn take(&mut self, first: &str, rest: &[&str]) -> Option<String> {
-        if HEADINGS.contains(&first) {
+        if HEADINGS.contains(&first) || OTHER_HEADINGS.contains(&first) {
             return self.begin(first, rest);
         }
         let word = |at: usize| rest.get(at).copied().unwrap_or_default();
         let number = rest.first().and_then(|told| told.parse().ok());
         let text = || (!rest.is_empty()).then(|| word(1).to_owned());
-        if (first, word(0)) == ("stats", "socket") && self.parts.len() == 1 {
-            self.socket = text().filter(|path| !path.is_empty());
-            return None;
+        if (first, word(0)) == ("stats", "socket") && self.at == 0 {
+            self.socket = text().filter(|path| path.starts_with('/'));
+            return self.socket.is_none().then(|| "only a path can be listened on".to_owned());
         }
-        let part = self.parts.last_mut()?;
+        let part = self.parts.get_mut(self.at)?;
         match (first, word(0)) {
             ("bind", address) => return part.bind(address, rest.get(1..).unwrap_or_default()),
             ("mode", mode) => part.is_http = Some(mode == "http"),
@@ -111,9 +145,16 @@ impl Reader {
             ("daemon" | "user" | "group" | "chroot" | "nbproc" | "nbthread" | "pidfile", _) => {
                 return Some("that is the business of systemd".to_owned());
             }
-            ("resolvers" | "nameserver" | "hold", _) => {
+            ("nameserver", _) => {
+                let server = word(1).to_owned();
+                if server.parse::<SocketAddr>().is_err() && server.parse::<IpAddr>().is_err() {
+                    return Some("no address of a name server".to_owned());
+                }
+                self.name_servers.push(server);
+            }
+            ("hold" | "parse-resolv-conf" | "resolve_retries", _) => {
                 return Some(
-                    "names are asked again every 30 seconds, and the last good answer is kept".to_owned(),
+                    "names are asked again by themselves, and the last good answer is kept".to_owned(),
                 );
             }
             _ => return Some("not known here".to_owned()),
@@ -123,7 +164,10 @@ impl Reader {
 
     fn begin(&mut self, kind: &str, rest: &[&str]) -> Option<String> {
         if matches!(kind, "global" | "defaults") {
-            return None;
+            self.at = 0;
+            let again = kind == "defaults" && self.has_defaults;
+            self.has_defaults |= kind == "defaults";
+            return again.then(|| "it is read as one with the defaults before".to_owned());
         }
         let name = rest.first().copied().unwrap_or_default().to_owned();
         let mut part = Part { kind: kind.to_owned(), name, ..Part::default() };
@@ -132,6 +176,10 @@ impl Reader {
             note = Some("HAProxy itself wants this as a line with bind; it is read as one".to_owned());
             part.bind(address, &[]);
         }
+        if OTHER_HEADINGS.contains(&kind) && kind != "resolvers" {
+            note = Some("it and what is below it are left out".to_owned());
+        }
+        self.at = self.parts.len();
         self.parts.push(part);
         note
     }
@@ -143,24 +191,32 @@ impl Reader {
         let mut tables = String::new();
         let fronts = self.parts.iter().filter(|part| matches!(part.kind.as_str(), "frontend" | "listen"));
         for front in fronts {
-            let name = &front.name;
+            let name = &plain(&front.name);
             if front.has_stats {
-                let places = front.binds.join(" ");
+                let places = plain(&front.binds.join(" "));
                 writeln!(told, "# {name}: its page is stats_addr here, on loopback unless there is a stats_token (there: {places})").ok();
                 continue;
             }
-            let backend = front.default_backend.as_deref().unwrap_or(name);
-            let back = self.parts.iter().find(|part| part.name == backend && !part.servers.is_empty());
+            let backend = front.default_backend.as_deref().unwrap_or(&front.name);
+            let is_back = |part: &&Part| matches!(part.kind.as_str(), "backend" | "listen");
+            let mut backs = self.parts.iter().filter(is_back);
+            let back = backs.find(|part| part.name == backend && !part.servers.is_empty());
             if front.is_http.or(common.is_http).unwrap_or(false) {
                 writeln!(told, "# {name}: in HTTP mode; agents find the same on listen_port, and its servers are an [[upstream]] each").ok();
                 continue;
             }
             let Some(back) = back else {
-                writeln!(told, "# {name}: left out: there is no server in {backend}").ok();
+                writeln!(told, "# {name}: left out: there is no server in {}", plain(backend)).ok();
                 continue;
             };
             for bind in &front.binds {
-                tables.push_str(&table(&common, front, back, bind));
+                match port(bind) {
+                    Some(port) => tables.push_str(&table(&common, front, back, bind, port)),
+                    None => {
+                        let bind = plain(bind);
+                        writeln!(told, "# {name}: {bind} is left out: no address with one port").ok();
+                    }
+                }
             }
         }
         told + &tables
@@ -176,7 +232,7 @@ fn time(told: &str) -> Option<String> {
 
 impl Part {
     fn bind(&mut self, address: &str, rest: &[&str]) -> Option<String> {
-        self.binds.push(address.to_owned());
+        self.binds.extend(address.split(',').map(str::to_owned));
         self.accepts_proxy |= rest.contains(&"accept-proxy");
         rest.contains(&"ssl").then(|| "TLS is not ended in TCP mode here; see tls_cert for agents".to_owned())
     }
@@ -208,7 +264,13 @@ impl Part {
     }
 }
 
-fn table(common: &Part, front: &Part, back: &Part, bind: &str) -> String {
+/// The port of what is listened on, if it is something that can be here.
+fn port(bind: &str) -> Option<u16> {
+    let address = bind.parse::<SocketAddr>().ok().map(|address| address.port());
+    address.or_else(|| bind.trim_start_matches('*').strip_prefix(':')?.parse().ok())
+}
+
+fn table(common: &Part, front: &Part, back: &Part, bind: &str, port: u16) -> String {
     let is_whole = back.servers.iter().all(|server| server.address.is_some());
     let mut lines = vec![
         "[[tcp]]".to_owned(),
@@ -235,6 +297,10 @@ fn table(common: &Part, front: &Part, back: &Part, bind: &str) -> String {
     }
     for server in &back.servers {
         let address = server.address.as_deref().unwrap_or("host:port");
+        // Without a port it is that which was connected to.
+        let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let address = if has_port || !is_whole { address.to_owned() } else { format!("{address}:{port}") };
+        let address = address.as_str();
         lines.push("[[tcp.servers]]".to_owned());
         lines.push(format!("name = {}", quoted(&server.name)));
         lines.push(format!("address = {}", quoted(address)));

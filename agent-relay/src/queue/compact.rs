@@ -65,6 +65,7 @@ impl Store {
         entries.sort_unstable();
         // Whoever reads has the index and the file of one kind.
         let _alone = self.layout.write().unwrap_or_else(PoisonError::into_inner);
+        self.close(number);
         if let Some(segment) = self.state().segments.get_mut(&number) {
             // From here on until the end the index may be missing, and is made again from the file.
             segment.checked = false;

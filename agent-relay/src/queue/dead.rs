@@ -6,7 +6,10 @@ use std::{
     fs::{self, File},
     io::{self, BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -15,6 +18,7 @@ use common::quiet::Quiet;
 use serde::{Deserialize, Serialize};
 
 use super::{now_ms, store::Stored};
+use crate::content::Content;
 
 /// What is said of a dead letter.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,7 +34,7 @@ pub(crate) struct DeadLetter {
 }
 
 /// The agent, the head and the body of a dead letter.
-type Letter = (String, Vec<u8>, Vec<u8>);
+type Letter = (String, Vec<u8>, Content);
 
 /// The folder of the dead letters.
 pub(crate) struct Dead {
@@ -119,7 +123,7 @@ impl Dead {
             reason: reason.to_owned(),
             accepted_ms: stored.time_ms,
             died_ms: now_ms(),
-            body_bytes: stored.body.len() as u64,
+            body_bytes: stored.body.len(),
             head: STANDARD.encode(&stored.head),
         };
         let mut line = serde_json::to_vec(&letter)?;
@@ -128,7 +132,7 @@ impl Dead {
         let written = (|| {
             let mut file = File::create(&new)?;
             file.write_all(&line)?;
-            file.write_all(&stored.body)?;
+            stored.body.each(&mut |part| file.write_all(part))?;
             file.sync_all()?;
             fs::rename(&new, self.folder.join(format!("{id}.letter")))?;
             File::open(&self.folder)?.sync_all()
@@ -137,7 +141,7 @@ impl Dead {
             fs::remove_file(&new).ok();
             return written;
         }
-        self.bytes.fetch_add((line.len() + stored.body.len()) as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(line.len() as u64 + stored.body.len(), Ordering::Relaxed);
         if let Err(error) = self.make_room() {
             tracing::warn!(%error, "old dead letters cannot be removed");
         }
@@ -182,11 +186,7 @@ impl Dead {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             renamed => renamed?,
         }
-        let read = fs::read(&claimed).and_then(|bytes| {
-            let (letter, body) = parse(&bytes).ok_or(io::ErrorKind::InvalidData)?;
-            let head = STANDARD.decode(&letter.head).map_err(io::Error::other)?;
-            Ok((letter.agent, head, body.to_vec()))
-        });
+        let read = read(&claimed);
         if read.is_err() {
             self.unclaim(id)?;
         }
@@ -231,7 +231,13 @@ fn first_line(path: &Path) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn parse(bytes: &[u8]) -> Option<(DeadLetter, &[u8])> {
-    let end = memchr::memchr(b'\n', bytes)?;
-    Some((serde_json::from_slice(bytes.get(..end)?).ok()?, bytes.get(end + 1..)?))
+/// A letter, whose body stays where it is.
+fn read(path: &Path) -> io::Result<Letter> {
+    let line = first_line(path)?;
+    let letter: DeadLetter = serde_json::from_slice(&line)?;
+    let head = STANDARD.decode(&letter.head).map_err(io::Error::other)?;
+    let file = File::open(path)?;
+    let at = line.len() as u64;
+    let length = file.metadata()?.len().saturating_sub(at);
+    Ok((letter.agent, head, Content::File { file: Arc::new(file), at, length }))
 }

@@ -29,6 +29,7 @@
 //! A group is written only after the one before it is on disk. So what cannot be read at the end was never
 //! acknowledged; what cannot be read before a later group was damaged, and the records behind it are kept.
 
+use crc32fast::Hasher;
 use memchr::memmem;
 
 const TITLE: &[u8; 16] = b"wayside queue 1\n";
@@ -107,6 +108,35 @@ pub(crate) fn read_file_head(bytes: &[u8]) -> Option<FileHead> {
 
 /// The fixed part of a record in bytes; the checksum covers the head and the body as well.
 pub(crate) fn fixed(record: &Fixed, head: &[u8], body: &[u8]) -> [u8; RECORD] {
+    let mut bytes = unsummed(record);
+    let mut sum = begin(&bytes, head);
+    sum.update(body);
+    end(&mut bytes, sum);
+    bytes
+}
+
+/// Begins the checksum of a record, which its body in parts has to go through as well.
+pub(crate) fn begin(fixed: &[u8; RECORD], head: &[u8]) -> Hasher {
+    let mut sum = Hasher::new();
+    sum.update(fixed.get(8..).unwrap_or_default());
+    sum.update(head);
+    sum
+}
+
+/// Puts the checksum of a record where it belongs.
+pub(crate) fn end(fixed: &mut [u8; RECORD], sum: Hasher) {
+    if let Some(place) = fixed.get_mut(4..8) {
+        place.copy_from_slice(&sum.finalize().to_le_bytes());
+    }
+}
+
+/// Whether this is the checksum of a record that begins so.
+pub(crate) fn is_whole(fixed: &[u8], sum: Hasher) -> bool {
+    word(fixed, 4) == Some(sum.finalize().to_le_bytes())
+}
+
+/// The fixed part of a record in bytes, without its checksum.
+pub(crate) fn unsummed(record: &Fixed) -> [u8; RECORD] {
     let mut bytes = [0; RECORD];
     let parts: [(usize, &[u8]); 12] = [
         (0, MAGIC),
@@ -126,13 +156,6 @@ pub(crate) fn fixed(record: &Fixed, head: &[u8], body: &[u8]) -> [u8; RECORD] {
         if let Some(place) = bytes.get_mut(at..at + part.len()) {
             place.copy_from_slice(part);
         }
-    }
-    let mut sum = crc32fast::Hasher::new();
-    sum.update(bytes.get(8..).unwrap_or_default());
-    sum.update(head);
-    sum.update(body);
-    if let Some(place) = bytes.get_mut(4..8) {
-        place.copy_from_slice(&sum.finalize().to_le_bytes());
     }
     bytes
 }
@@ -189,6 +212,33 @@ pub(crate) fn read_record(bytes: &[u8]) -> Option<Record<'_>> {
         return None;
     }
     Some(Record { fixed: fixed_part, head: bytes.get(RECORD..body_at)?, body: bytes.get(body_at..end)? })
+}
+
+/// The same bytes with every checksum and mark put right, so that an attacker reaches what stands behind them.
+pub(crate) fn resummed(file: &[u8]) -> Vec<u8> {
+    let mut bytes = file.to_vec();
+    let sum = crc32fast::hash(bytes.get(..FILE_HEAD - 4).unwrap_or_default());
+    if let Some(place) = bytes.get_mut(FILE_HEAD - 4..FILE_HEAD) {
+        place.copy_from_slice(&sum.to_le_bytes());
+    }
+    let mark = word(&bytes, 24).unwrap_or([0; 4]);
+    let mut at = FILE_HEAD;
+    while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {
+        let length = read_fixed(rest).and_then(|fixed| usize::try_from(fixed.record_bytes()).ok());
+        let Some(record) = length.and_then(|length| rest.get_mut(..length)) else {
+            at += 1;
+            continue;
+        };
+        at += record.len();
+        if let Some(place) = record.get_mut(8..12) {
+            place.copy_from_slice(&mark);
+        }
+        let sum = crc32fast::hash(record.get(8..).unwrap_or_default());
+        if let Some(place) = record.get_mut(4..8) {
+            place.copy_from_slice(&sum.to_le_bytes());
+        }
+    }
+    bytes
 }
 
 /// What a file held.

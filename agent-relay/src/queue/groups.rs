@@ -3,6 +3,7 @@
 use std::{
     io,
     sync::{Weak, atomic::Ordering, mpsc},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -15,8 +16,13 @@ use super::{
 };
 
 /// How much is written at once at most, beside one body that is larger.
-const GROUP_BYTES: usize = 4 << 20;
+const GROUP_BYTES: u64 = 4 << 20;
 const GROUP_RECORDS: usize = 1024;
+/// With so much a group is worth its sync: of what is written anew with each, the last page, little is lost.
+const WORTH_BYTES: u64 = 64 << 10;
+/// How long a smaller group waits for more, and for how long it does so while more keeps coming.
+const MORE: Duration = Duration::from_millis(1);
+const MORE_IN_ALL: Duration = Duration::from_millis(20);
 /// How long a failed disk is left alone.
 const HEAL: Duration = Duration::from_millis(500);
 
@@ -53,10 +59,12 @@ pub(super) fn write(
             Err(mpsc::RecvTimeoutError::Timeout) => None,
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
         };
+        let begun = Instant::now();
+        let mut looked = 0;
         while let Some(taken) = order {
             match taken {
                 Order::Keep(incoming, answer) => {
-                    bytes += incoming.body.len();
+                    bytes += incoming.body.len() + incoming.head.len() as u64;
                     batch.group.push(incoming);
                     batch.answers.push(answer);
                 }
@@ -68,6 +76,17 @@ pub(super) fn write(
             }
             let more = bytes < GROUP_BYTES && batch.group.len() < GROUP_RECORDS;
             order = if more { inbox.try_recv().ok() } else { None };
+            // Waiting for one order after the other would wake this thread for each.
+            while order.is_none()
+                && more
+                && !batch.settle
+                && (1..WORTH_BYTES).contains(&bytes)
+                && batch.group.len() > std::mem::replace(&mut looked, batch.group.len())
+                && begun.elapsed() < MORE_IN_ALL
+            {
+                thread::sleep(MORE);
+                order = inbox.try_recv().ok();
+            }
         }
         let Batch { group, answers, settlers, settle } = batch;
         if !group.is_empty() {

@@ -68,8 +68,14 @@ pub(crate) fn check(bytes: &[u8]) -> Option<Vec<Entry>> {
     whole.then(|| entries.chunks_exact(24).map(decode).collect())
 }
 
-/// The first record of an agent from this number on, without reading more of the index than it takes.
-pub(crate) fn find(read: Read<'_>, length: u64, agent: u32, from: u64) -> io::Result<Option<Entry>> {
+/// The first records of an agent from this number on, so many at most, without reading more of the index than it takes.
+pub(crate) fn find(
+    read: Read<'_>,
+    length: u64,
+    agent: u32,
+    from: u64,
+    most: usize,
+) -> io::Result<Vec<Entry>> {
     let (mut low, mut high) = (0, length.saturating_sub(TRAILER) / ENTRY);
     let count = high;
     let mut buffer = [0; 24];
@@ -83,11 +89,10 @@ pub(crate) fn find(read: Read<'_>, length: u64, agent: u32, from: u64) -> io::Re
             high = middle;
         }
     }
-    if low == count {
-        return Ok(None);
-    }
+    let there = usize::try_from(count - low).unwrap_or(usize::MAX).min(most);
+    let mut buffer = vec![0; there * 24];
     read(low * ENTRY, &mut buffer)?;
-    Ok(Some(decode(&buffer)).filter(|entry| entry.agent == agent))
+    Ok(buffer.chunks_exact(24).map(decode).take_while(|entry| entry.agent == agent).collect())
 }
 
 #[cfg(test)]
@@ -99,7 +104,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_there_is_found_and_nothing_else(
-            keys in btree_set((0_u32..5, 1_u64..40), 0..60), agent in 0_u32..6, from in 0_u64..42
+            keys in btree_set((0_u32..5, 1_u64..40), 0..60), agent in 0_u32..6, from in 0_u64..42,
+            most in 1_usize..5
         ) {
             let entry = |(agent, number)| Entry { agent, number, at: 7, record_bytes: 9, time_s: 1 };
             let bytes = encode(keys.iter().copied().map(entry));
@@ -108,8 +114,9 @@ mod tests {
                 buffer.copy_from_slice(&bytes[at..at + buffer.len()]);
                 Ok(())
             };
-            let found = find(&read, bytes.len() as u64, agent, from).unwrap();
-            let expected = keys.iter().copied().find(|key| key.0 == agent && key.1 >= from).map(entry);
+            let found = find(&read, bytes.len() as u64, agent, from, most).unwrap();
+            let own = keys.iter().copied().filter(|key| key.0 == agent && key.1 >= from);
+            let expected: Vec<_> = own.take(most).map(entry).collect();
             prop_assert_eq!(found, expected);
             prop_assert_eq!(check(&bytes).unwrap().len(), keys.len());
             prop_assert!(check(&bytes[..bytes.len() - 1]).is_none());

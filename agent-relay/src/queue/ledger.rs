@@ -60,8 +60,8 @@ impl Agent {
     /// Its part of the balance sheet.
     pub(crate) fn balance(&self) -> Balance {
         Balance {
-            accepted: self.last.number.saturating_sub(self.replayed + self.moved_in),
-            delivered: self.done.number.saturating_sub(self.dead + self.moved_out),
+            accepted: self.last.number.saturating_sub(self.replayed.saturating_add(self.moved_in)),
+            delivered: self.done.number.saturating_sub(self.dead.saturating_add(self.moved_out)),
             queued: self.queued(),
             dead_lettered: self.dead.saturating_sub(self.replayed),
         }
@@ -122,7 +122,7 @@ impl Ledger {
 
     fn at(&mut self, agent: u32) -> &mut Agent {
         /// Beyond this a number is nonsense, whatever its checksum says.
-        const MOST_AGENTS: usize = 1 << 24;
+        const MOST_AGENTS: usize = 1 << 17;
         let index = (agent as usize).min(MOST_AGENTS);
         if self.agents.len() <= index {
             self.agents.resize_with(index + 1, Agent::default);
@@ -156,7 +156,7 @@ impl Ledger {
             known.replayed += u64::from(is_replayed);
             known.moved_in += u64::from(is_moved);
             known.origin = known.origin.max(origin);
-            self.queued_bytes += more;
+            self.queued_bytes = self.queued_bytes.saturating_add(more);
         }
     }
 
@@ -170,7 +170,7 @@ impl Ledger {
             known.moved_in = known.moved_in.max(moved.moved_in);
             known.origin = known.origin.max(moved.origin);
             let after = known.queued_bytes();
-            self.queued_bytes = self.queued_bytes - before + after;
+            self.queued_bytes = self.queued_bytes.saturating_sub(before).saturating_add(after);
         }
     }
 
@@ -188,7 +188,7 @@ impl Ledger {
         // What is done was acknowledged, even if its file is gone by now.
         known.last = known.last.max(done);
         let after = known.queued_bytes();
-        self.queued_bytes = self.queued_bytes - before + after;
+        self.queued_bytes = self.queued_bytes.saturating_sub(before).saturating_add(after);
     }
 
     /// Bytes that wait, of all agents.
@@ -206,12 +206,12 @@ impl Balance {
     /// The balance sheet of several. A record that is being set aside stands in two lanes, and counts once.
     pub(crate) fn sum<'a>(agents: impl IntoIterator<Item = &'a Agent>) -> Self {
         let mut sum = agents.into_iter().map(Agent::balance).fold(Self::default(), |sum, part| Self {
-            accepted: sum.accepted + part.accepted,
-            delivered: sum.delivered + part.delivered,
+            accepted: sum.accepted.saturating_add(part.accepted),
+            delivered: sum.delivered.saturating_add(part.delivered),
             queued: 0,
-            dead_lettered: sum.dead_lettered + part.dead_lettered,
+            dead_lettered: sum.dead_lettered.saturating_add(part.dead_lettered),
         });
-        sum.queued = sum.accepted.saturating_sub(sum.delivered + sum.dead_lettered);
+        sum.queued = sum.accepted.saturating_sub(sum.delivered.saturating_add(sum.dead_lettered));
         sum
     }
 }

@@ -80,13 +80,8 @@ impl Marking {
             let state = store.state();
             changed.iter().map(|number| (*number, state.ledger.agent(*number))).collect()
         };
-        let tell = |marks: &mut Marks| {
-            for (number, agent) in &told {
-                // What is done was counted as it came, and is not counted again when its file is read.
-                marks.last(*number, agent);
-                marks.done(*number, agent);
-            }
-        };
+        // With how far each came: what is done was counted so, and is not counted again when its file is read.
+        let tell = |marks: &mut Marks| marks.several(told.iter().map(|(number, agent)| (*number, agent)));
         let mut written = self.mark(store, sealed, &tell);
         if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull) && self.has_reserve
         {

@@ -1,7 +1,7 @@
 //! The files of a queue, and what is known of them in memory: for a sealed file next to nothing.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
@@ -9,15 +9,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::disk::Disk;
+use common::disk::{Disk, ReadAt};
 
 use super::{
     budget::{Budget, Share},
     compact::Worth,
-    frame::{self, Record},
+    frame::{self, Fixed, Record},
     index::{self, Entry},
     ledger::{Given, Ledger, Position},
+    warm::{Hearth, Warm},
 };
+use crate::{content::Content, pieces::PIECE};
 
 /// Where a record stands in a file that has no index yet.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +52,8 @@ pub(super) struct State {
     pub(super) changed: HashSet<u32>,
     /// How many records are done since then: so many would be sent again after a crash.
     pub(super) unsettled: u64,
+    /// What is delivered next.
+    pub(super) hearth: Hearth,
 }
 
 /// What becomes of a record.
@@ -69,6 +73,8 @@ pub(crate) struct Store {
     pub(super) folder: PathBuf,
     pub(super) state: Mutex<State>,
     pub(super) budget: Arc<Budget>,
+    /// Files that were read lately.
+    pub(super) open: Mutex<HashMap<PathBuf, Arc<dyn ReadAt>>>,
     /// Held to read while an index and its file have to be of one kind, and to write while they are not.
     pub(super) layout: RwLock<()>,
 }
@@ -81,13 +87,19 @@ pub(crate) struct Stored {
     pub(crate) segment: u64,
     pub(crate) time_ms: u64,
     pub(crate) head: Bytes,
-    pub(crate) body: Bytes,
+    pub(crate) body: Content,
     /// The memory that it takes.
     pub(super) _share: Share,
 }
 
 /// Memory for bodies on their way out.
-pub(super) const MEMORY_BYTES: u64 = 64 << 20;
+pub(super) const MEMORY_BYTES: u64 = 16 << 20;
+/// A record that is longer is not read as a whole.
+pub(super) const WHOLE: u64 = 256 << 10;
+/// So many records of an agent are read at once, if there is room for them.
+const AHEAD: usize = 16;
+/// So many files are kept open to be read.
+const MOST_OPEN: usize = 64;
 
 /// What comes next for an agent.
 #[derive(Debug)]
@@ -115,8 +127,50 @@ impl Store {
         self.folder.join(format!("{number:016}.idx"))
     }
 
+    /// The first record of an agent that is not done, if it is in memory.
+    pub(crate) fn warm(&self, agent: u32) -> Option<Stored> {
+        let warm = {
+            let state = self.state();
+            let done = state.ledger.look(agent)?.done.number;
+            state.hearth.get(agent, done + 1)?.clone()
+        };
+        let share = self.budget.take(warm.bytes())?;
+        let Warm { position, segment, time_ms, head, body } = warm;
+        Some(Stored { position, segment, time_ms, head, body, _share: share })
+    }
+
+    /// A file of a segment to read from, which stays open for a while.
+    fn file(&self, segment: u64, path: PathBuf) -> io::Result<Arc<dyn ReadAt>> {
+        let open = || self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = open().get(&path) {
+            return Ok(Arc::clone(file));
+        }
+        let file = self.disk.open(&path)?;
+        let mut open = open();
+        if open.len() >= MOST_OPEN {
+            open.clear();
+        }
+        open.insert(path, Arc::clone(&file));
+        drop(open);
+        if !self.state().segments.contains_key(&segment) {
+            // It was removed meanwhile, and takes room on the disk as long as it is open.
+            self.close(segment);
+        }
+        Ok(file)
+    }
+
+    /// The files of this number are not what they were.
+    pub(super) fn close(&self, segment: u64) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(&self.segment_path(segment));
+        open.remove(&self.index_path(segment));
+    }
+
     /// The first record of an agent that is not done.
     pub(crate) fn next(&self, agent: u32) -> io::Result<Next> {
+        if let Some(stored) = self.warm(agent) {
+            return Ok(Next::Record(stored));
+        }
         let _steady = self.layout.read().unwrap_or_else(PoisonError::into_inner);
         let (done, last, near) = {
             let state = self.state();
@@ -135,34 +189,60 @@ impl Store {
                 };
                 from = *number;
                 segment.entries.as_ref().map(|entries| {
-                    let first = entries.range((agent, done.number + 1)..=(agent, u64::MAX)).next();
-                    first.map(|((_, record), place)| (*record, place.at, place.record_bytes))
+                    let own = entries.range((agent, done.number + 1)..=(agent, u64::MAX)).take(AHEAD);
+                    own.map(|((_, number), place)| Found::new(*number, place.at, place.record_bytes))
+                        .collect()
                 })
             };
-            let found = match in_memory {
+            let found: Vec<Found> = match in_memory {
                 Some(found) => found,
                 None => match self.find_sealed(from, agent, done.number + 1) {
-                    Ok(found) => found.map(|e| (e.number, u64::from(e.at), u64::from(e.record_bytes))),
-                    Err(_) if !self.state().segments.contains_key(&from) => None,
+                    Ok(found) => found.into_iter().map(Found::from).collect(),
+                    Err(_) if !self.state().segments.contains_key(&from) => Vec::new(),
                     Err(error) => return Err(error),
                 },
             };
-            if let Some((number, at, bytes)) = found {
-                return self.read(from, agent, done, number, at, bytes);
+            if let Some((first, rest)) = found.split_first() {
+                let read = self.read(from, agent, done, *first)?;
+                if matches!(&read, Next::Record(_)) {
+                    self.read_ahead(from, agent, first.number, rest);
+                }
+                return Ok(read);
             }
             from += 1;
         }
     }
 
-    fn find_sealed(&self, segment: u64, agent: u32, from: u64) -> io::Result<Option<Entry>> {
+    /// Reads what comes behind a record, as long as all is well and there is room.
+    fn read_ahead(&self, segment: u64, agent: u32, mut number: u64, rest: &[Found]) {
+        for found in rest {
+            number += 1;
+            let has_room = self.state().hearth.has_room(found.bytes * 2);
+            if found.number != number || found.bytes > WHOLE || !has_room {
+                return;
+            }
+            let Ok(file) = self.file(segment, self.segment_path(segment)) else { return };
+            let Ok(Some((fixed, head, body))) = short(&*file, found.at, found.bytes) else { return };
+            if (fixed.agent, fixed.number) != (agent, number) {
+                return;
+            }
+            let (position, time_ms) = (Position { number, total: fixed.total }, fixed.time_ms);
+            let mut state = self.state();
+            if state.hearth.get(agent, number).is_none() {
+                state.hearth.put(agent, Warm { position, segment, time_ms, head, body });
+            }
+        }
+    }
+
+    fn find_sealed(&self, segment: u64, agent: u32, from: u64) -> io::Result<Vec<Entry>> {
         if !self.state().segments.get(&segment).is_none_or(|known| known.checked) {
             self.entries(segment)?;
             if let Some(known) = self.state().segments.get_mut(&segment) {
                 known.checked = true;
             }
         }
-        let file = self.disk.open(&self.index_path(segment))?;
-        index::find(&|at, buffer| file.read_at(at, buffer), file.length()?, agent, from)
+        let file = self.file(segment, self.index_path(segment))?;
+        index::find(&|at, buffer| file.read_at(at, buffer), file.length()?, agent, from, AHEAD)
     }
 
     /// Every entry of a sealed file; its index is made again if it is not whole.
@@ -192,6 +272,7 @@ impl Store {
             file.append(&index::encode(entries.iter().copied()))?;
             file.sync()?;
             self.disk.rename(&new, &path)?;
+            self.close(segment);
             self.disk.sync_folder(&self.folder)
         })();
         if written.is_err() {
@@ -200,37 +281,27 @@ impl Store {
         written
     }
 
-    fn read(
-        &self,
-        segment: u64,
-        agent: u32,
-        done: Position,
-        number: u64,
-        at: u64,
-        bytes: u64,
-    ) -> io::Result<Next> {
-        let Some(share) = self.budget.take(bytes) else { return Ok(Next::Busy) };
-        let mut buffer = vec![0; usize::try_from(bytes).unwrap_or(0)];
-        let file = match self.disk.open(&self.segment_path(segment)) {
+    fn read(&self, segment: u64, agent: u32, done: Position, found: Found) -> io::Result<Next> {
+        let Found { number, at, bytes } = found;
+        // A part is on its way while the next one is read.
+        let share = self.budget.take(if bytes > WHOLE { PIECE as u64 * 2 } else { bytes });
+        let Some(share) = share else { return Ok(Next::Busy) };
+        let file = match self.file(segment, self.segment_path(segment)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Next::Lost(Position { number, total: done.total }, segment));
             }
             file => file?,
         };
-        file.read_at(at, &mut buffer)?;
-        let record = frame::read_record(&buffer);
-        let Some(record) = record.filter(|r| r.fixed.agent == agent && r.fixed.number == number) else {
+        let read = if bytes > WHOLE { long(file, at, bytes)? } else { short(&*file, at, bytes)? };
+        let is_it = |fixed: &Fixed| fixed.agent == agent && fixed.number == number;
+        let Some((fixed, head, body)) = read.filter(|(fixed, ..)| is_it(fixed)) else {
             return Ok(Next::Lost(Position { number, total: done.total }, segment));
         };
         if number > done.number + 1 {
-            let total = record.fixed.total.saturating_sub(bytes);
+            let total = fixed.total.saturating_sub(bytes);
             return Ok(Next::Lost(Position { number: number - 1, total }, segment));
         }
-        let (position, time_ms) = (Position { number, total: record.fixed.total }, record.fixed.time_ms);
-        let (_, skipped) = record.origin();
-        let body_at = frame::RECORD + record.head.len();
-        let whole = Bytes::from(buffer);
-        let (head, body) = (whole.slice(frame::RECORD + skipped..body_at), whole.slice(body_at..));
+        let (position, time_ms) = (Position { number, total: fixed.total }, fixed.time_ms);
         Ok(Next::Record(Stored { position, segment, time_ms, head, body, _share: share }))
     }
 
@@ -246,6 +317,7 @@ impl Store {
             End::Moved => given.moved_out += more,
         }
         state.ledger.done(agent, done, given, near);
+        state.hearth.done(agent, done.number);
         state.changed.insert(agent);
         state.unsettled += more;
     }
@@ -286,12 +358,71 @@ impl Store {
             }
             // Out of sight first, so that a reader does not take what is missing for lost.
             self.state().segments.remove(&number);
+            self.close(number);
             self.disk.remove(&self.segment_path(number))?;
             self.disk.remove(&self.index_path(number))?;
             removed += 1;
         }
         Ok(removed)
     }
+}
+
+/// Where a record stands in its file.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    number: u64,
+    at: u64,
+    bytes: u64,
+}
+
+impl Found {
+    fn new(number: u64, at: u64, bytes: u64) -> Self {
+        Self { number, at, bytes }
+    }
+}
+
+impl From<Entry> for Found {
+    fn from(entry: Entry) -> Self {
+        Self::new(entry.number, u64::from(entry.at), u64::from(entry.record_bytes))
+    }
+}
+
+/// A record without what only the files need.
+type Read = Option<(Fixed, Bytes, Content)>;
+
+/// Reads a record as a whole; `None` when it is damaged.
+fn short(file: &dyn ReadAt, at: u64, bytes: u64) -> io::Result<Read> {
+    let mut buffer = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
+    file.read_at(at, &mut buffer)?;
+    let Some(record) = frame::read_record(&buffer) else { return Ok(None) };
+    let (fixed, skipped) = (record.fixed, record.origin().1);
+    let body_at = frame::RECORD + record.head.len();
+    let whole = Bytes::from(buffer);
+    Ok(Some((fixed, whole.slice(frame::RECORD + skipped..body_at), whole.slice(body_at..).into())))
+}
+
+/// Reads a record but for its body, which is only looked at; `None` when it is damaged.
+fn long(file: Arc<dyn ReadAt>, at: u64, bytes: u64) -> io::Result<Read> {
+    let mut buffer = [0; frame::RECORD];
+    file.read_at(at, &mut buffer)?;
+    let Some(fixed) = frame::read_fixed(&buffer).filter(|fixed| fixed.record_bytes() == bytes) else {
+        return Ok(None);
+    };
+    let mut head = vec![0; usize::from(fixed.head_bytes)];
+    let head_at = at + frame::RECORD as u64;
+    file.read_at(head_at, &mut head)?;
+    let body_at = head_at + u64::from(fixed.head_bytes);
+    let body = Content::File { file, at: body_at, length: u64::from(fixed.body_bytes) };
+    let mut sum = frame::begin(&buffer, &head);
+    body.each(&mut |part| {
+        sum.update(part);
+        Ok(())
+    })?;
+    if !frame::is_whole(&buffer, sum) {
+        return Ok(None);
+    }
+    let skipped = Record { fixed, head: &head, body: &[] }.origin().1;
+    Ok(Some((fixed, Bytes::from(head).slice(skipped..), body)))
 }
 
 /// So many indexes are read at once to see whether their files are needed.

@@ -2,9 +2,11 @@
 
 mod aside;
 mod compacted;
+mod long;
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use common::disk::{
     Disk,
     model::{Fate, Model},
@@ -33,10 +35,10 @@ fn size(number: u64) -> usize {
 }
 
 fn incoming(agent: &str, text: &str) -> Incoming {
-    let body = Bytes::from(text.to_owned());
+    let body = Bytes::from(text.to_owned()).into();
     Incoming {
         agent: agent.to_owned(),
-        head: b"POST /intake/\n".to_vec(),
+        head: Bytes::from_static(b"POST /intake/\n"),
         body,
         time_ms: 1,
         ..Incoming::default()

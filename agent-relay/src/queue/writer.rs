@@ -21,8 +21,10 @@ use super::{
     ledger::{Arrival, Position},
     marking::Marking,
     recover::Found,
-    store::{Place, Segment, Store},
+    store::{Place, Segment, Store, WHOLE},
+    warm::Warm,
 };
+use crate::content::Content;
 
 /// When a file is full.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +48,8 @@ impl Default for Full {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Incoming {
     pub(crate) agent: String,
-    pub(crate) head: Vec<u8>,
-    pub(crate) body: Bytes,
+    pub(crate) head: Bytes,
+    pub(crate) body: Content,
     pub(crate) time_ms: u64,
     /// It is a dead letter that is put back.
     pub(crate) is_replayed: bool,
@@ -87,6 +89,8 @@ pub(crate) struct Writer {
     sealed: u64,
     highest: u64,
     has_swept: bool,
+    /// What is to be written, kept for the next time.
+    buffer: Vec<u8>,
 }
 
 impl Writer {
@@ -94,7 +98,7 @@ impl Writer {
     pub(crate) fn new(store: Arc<Store>, found: &Found, full: Full) -> Self {
         let Found { sealed, highest, .. } = *found;
         let marking = Marking::new(&store, full.marks_bytes);
-        Self { store, full, active: None, marking, sealed, highest, has_swept: false }
+        Self { store, full, active: None, marking, sealed, highest, has_swept: false, buffer: Vec::new() }
     }
 
     /// Which of these requests are more than what may wait.
@@ -104,7 +108,7 @@ impl Writer {
         let mut of_agent: HashMap<&str, u64> = HashMap::new();
         let mut refusals = Vec::with_capacity(group.len());
         for incoming in group {
-            let size = (incoming.head.len() + incoming.body.len()) as u64;
+            let size = incoming.head.len() as u64 + incoming.body.len();
             let known = || state.ledger.number(&incoming.agent).and_then(|agent| state.ledger.look(agent));
             let own = of_agent
                 .entry(incoming.agent.as_str())
@@ -152,8 +156,8 @@ impl Writer {
         let mut at = self.store.state().segments.get(&active.number).map_or(0, |known| known.good_bytes);
         let mut last: BTreeMap<u32, Position> = BTreeMap::new();
         let mut placed = Vec::with_capacity(fresh.len());
-        let mut buffer = Vec::new();
         let mut written = Ok(());
+        self.buffer.clear();
         for (index, (incoming, agent)) in fresh.iter().enumerate() {
             let before = *last.entry(*agent).or_insert_with(|| self.store.state().ledger.agent(*agent).last);
             let head = incoming.whole_head();
@@ -172,17 +176,8 @@ impl Writer {
             fixed.total = before.total + fixed.record_bytes();
             let position = Position { number: fixed.number, total: fixed.total };
             last.insert(*agent, position);
-            buffer.extend_from_slice(&frame::fixed(&fixed, &head, &incoming.body));
-            buffer.extend_from_slice(&head);
-            // A large body is not copied.
-            if incoming.body.len() < COPIED {
-                buffer.extend_from_slice(&incoming.body);
-            } else {
-                written = written
-                    .and_then(|()| active.file.append(&buffer))
-                    .and_then(|()| active.file.append(&incoming.body));
-                buffer.clear();
-            }
+            written = written
+                .and_then(|()| put(&fixed, &head, &incoming.body, &mut self.buffer, &mut *active.file));
             let record_bytes = fixed.record_bytes();
             let place = Place { at, record_bytes, time_ms: fixed.time_ms };
             let arrival = Arrival {
@@ -191,10 +186,11 @@ impl Writer {
                 is_moved: incoming.is_moved,
                 origin: incoming.origin.unwrap_or(0),
             };
-            placed.push((*agent, arrival, place));
+            placed.push((*agent, arrival, place, *incoming));
             at += record_bytes;
         }
-        let written = written.and_then(|()| active.file.append(&buffer)).and_then(|()| active.file.sync());
+        let written =
+            written.and_then(|()| active.file.append(&self.buffer)).and_then(|()| active.file.sync());
         if let Err(error) = written {
             if let Some(mut failed) = self.active.take() {
                 // So that a crash does not bring back what was told to have failed.
@@ -224,10 +220,14 @@ impl Writer {
         pairs.filter(|(incoming, agent)| is_fresh(incoming, *agent)).collect()
     }
 
-    fn count(&self, segment: u64, good_bytes: u64, placed: Vec<(u32, Arrival, Place)>) {
+    fn count(&self, segment: u64, good_bytes: u64, placed: Vec<(u32, Arrival, Place, &Incoming)>) {
         let mut state = self.store.state();
-        for (agent, arrival, place) in placed {
+        for (agent, arrival, place, incoming) in placed {
             let position = arrival.position;
+            if incoming.body.len() < WHOLE {
+                let (head, body, time_ms) = (incoming.head.clone(), incoming.body.clone(), place.time_ms);
+                state.hearth.put(agent, Warm { position, segment, time_ms, head, body });
+            }
             state.ledger.accepted(agent, arrival);
             let entries = state.segments.get_mut(&segment).and_then(|known| known.entries.as_mut());
             if let Some(entries) = entries {
@@ -367,8 +367,35 @@ impl Writer {
     }
 }
 
-/// From this length on a body is written by itself.
-const COPIED: usize = 256 << 10;
+/// So much is written at once, about.
+const AT_ONCE: usize = 1 << 20;
+
+/// Writes a record: into the buffer, and from there into the file whenever there is enough.
+fn put(
+    fixed: &Fixed,
+    head: &[u8],
+    body: &Content,
+    buffer: &mut Vec<u8>,
+    file: &mut dyn LogFile,
+) -> io::Result<()> {
+    let mut bytes = frame::unsummed(fixed);
+    let mut sum = frame::begin(&bytes, head);
+    body.each(&mut |part| {
+        sum.update(part);
+        Ok(())
+    })?;
+    frame::end(&mut bytes, sum);
+    buffer.extend_from_slice(&bytes);
+    buffer.extend_from_slice(head);
+    body.each(&mut |part| {
+        if buffer.len() + part.len() > AT_ONCE {
+            file.append(buffer)?;
+            buffer.clear();
+        }
+        buffer.extend_from_slice(part);
+        Ok(())
+    })
+}
 
 fn sealed_entry((agent, number): (u32, u64), place: &Place) -> Entry {
     Entry {

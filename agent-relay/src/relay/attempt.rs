@@ -23,7 +23,7 @@ use crate::{
     intake::{AGENT_FIELD, RELAY_FIELD},
     queue::{Stored, now_ms},
     route::Rule,
-    upstream::{Counts, Error, KEPT, Permit, Progress, Upstream, whole},
+    upstream::{Counts, Error, KEPT, Permit, Progress, Upstream, sent},
 };
 
 /// How much of an answer nobody reads is read, so that the connection can be used again.
@@ -95,14 +95,15 @@ impl Relay {
         }
         let progress = Progress::default();
         let mut make = || {
-            let mut request = Request::new(whole(stored.body.clone(), progress.clone()));
+            let mut request = Request::new(sent(stored.body.clone(), progress.clone()));
             *request.method_mut() = envelope.method.parse().unwrap_or(Method::POST);
             request.headers_mut().clone_from(&template.fields);
             upstream.address(&mut request, &template.path, &template.query);
             Some(request)
         };
-        Counts::add(&upstream.counts.bytes_out, stored.body.len() as u64);
-        match upstream.send(false, &progress, &mut make, plan.patience).await {
+        let answered = upstream.send(false, &progress, &mut make, plan.patience).await;
+        Counts::add(&upstream.counts.bytes_out, progress.given());
+        match answered {
             Ok((response, connection)) => {
                 let status = response.status().as_u16();
                 let told = told(&response);

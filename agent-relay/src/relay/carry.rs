@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     envelope::Envelope,
-    upstream::{Body, Progress, Upstream, coming, whole},
+    upstream::{Body, Counts, Progress, Upstream, coming, whole},
 };
 
 impl Relay {
@@ -33,7 +33,10 @@ impl Relay {
                 request(envelope, &template, &upstream, body)
             };
             // A kept connection may be closed by now, and a body can be sent only once.
-            match upstream.send(true, &progress, &mut make, plan.patience).await {
+            let before = progress.given();
+            let answered = upstream.send(true, &progress, &mut make, plan.patience).await;
+            Counts::add(&upstream.counts.bytes_out, progress.given() - before);
+            match answered {
                 Ok((response, _)) => {
                     self.judge(&upstream, response.status().as_u16(), None);
                     let most = plan.patience * 2;

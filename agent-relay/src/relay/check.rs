@@ -28,7 +28,13 @@ impl Relay {
             let patience = plan.patience.min(EVERY);
             for upstream in plan.upstreams.iter().filter(|upstream| upstream.spec.health.is_some()) {
                 let (own, upstream) = (Arc::clone(&self), Arc::clone(upstream));
-                drain.spawn(async move { own.ask(&upstream, patience).await });
+                let until = drain.clone();
+                drain.spawn(async move {
+                    tokio::select! {
+                        () = own.ask(&upstream, patience) => {}
+                        () = until.started() => {}
+                    }
+                });
             }
         }
     }

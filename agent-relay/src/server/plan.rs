@@ -19,15 +19,15 @@ use crate::{
     queue::Quota,
     relay::Plan,
     route::Routes,
-    upstream::{self, Upstream},
+    upstream::{self, Names, Upstream},
 };
 
 pub(super) fn quota(config: &Config) -> Quota {
     Quota { bytes: config.max_bytes, agent_bytes: config.agent_max_bytes, dead_bytes: config.dead_max_bytes }
 }
 
-pub(super) fn plan(config: &Config, drain: &Drain) -> anyhow::Result<Plan> {
-    let dialer = upstream::dialer(&config.trust, config.proxies.clone())?;
+pub(super) fn plan(config: &Config, names: &Arc<Names>, drain: &Drain) -> anyhow::Result<Plan> {
+    let dialer = upstream::dialer(&config.trust, config.proxies.clone(), names)?;
     let open =
         |spec: &upstream::Spec| Arc::new(Upstream::new(spec.clone(), Arc::clone(&dialer), drain.clone()));
     Ok(Plan {

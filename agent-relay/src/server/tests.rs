@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use rcgen::generate_simple_self_signed;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional},
@@ -137,7 +138,7 @@ impl Wish {
 fn relay(folder: &Path, wish: Wish, drain: &Drain) -> Arc<Relay> {
     let queue = Queue::open(folder, wish.quota).unwrap();
     let proxies = Proxies { http: wish.proxy.clone(), https: wish.proxy };
-    let dialer = upstream::dialer(&wish.trust, proxies).unwrap();
+    let dialer = upstream::dialer(&wish.trust, proxies, &Names::new(Vec::new())).unwrap();
     let spec =
         |base: &Base| Spec { name: base.authority(), base: base.clone(), weight: 1, health: None, key: None };
     let upstreams: Vec<_> = wish
@@ -164,7 +165,10 @@ async fn keep(relay: &Relay, agent: &str, body: &'static [u8]) -> Result<(), Ref
 
 async fn keep_at(relay: &Relay, agent: &str, path: &str, body: &'static [u8]) -> Result<(), Refusal> {
     let envelope = Envelope { method: "POST".to_owned(), path: path.to_owned(), ..Envelope::default() };
-    relay.queue.keep(format!("{agent} - -"), encode(&envelope), body.into(), None).await
+    relay
+        .queue
+        .keep(format!("{agent} - -"), encode(&envelope).into(), Bytes::from_static(body).into(), None)
+        .await
 }
 
 /// Waits until `is_so`; looks again whenever the runtime has nothing better to do.
@@ -175,6 +179,29 @@ async fn wait_for(what: &str, is_so: impl Fn() -> bool) {
         // Sleeps: between two looks at the condition.
         time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+#[tokio::test]
+async fn only_what_was_sent_counts_as_sent() {
+    let (folder, drain) = (tempfile::tempdir().unwrap(), Drain::default());
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let base = |port| Base { tls: false, host: "127.0.0.1".to_owned(), port, path: String::new() };
+    let relay = relay(folder.path(), Wish::of(vec![base(gone)]), &drain);
+    keep(&relay, "a", b"seven b").await.unwrap();
+    let counts = |relay: &Relay| {
+        let counts = &relay.plan().upstreams[0].counts;
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::SeqCst);
+        (load(&counts.connect_errors), load(&counts.bytes_out))
+    };
+    wait_for("a refused connection", || counts(&relay).0 > 0).await;
+    assert_eq!(counts(&relay).1, 0);
+    let listener = TcpListener::bind(("127.0.0.1", gone)).await.unwrap();
+    drain.spawn_own(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        talk(stream, Seen::default(), 202).await;
+    });
+    wait_for("the delivery", || relay.queue.balance().delivered == 1).await;
+    assert_eq!(counts(&relay).1, 7);
 }
 
 fn proxy(port: u16, credentials: &str) -> Option<WebProxy> {
@@ -286,7 +313,10 @@ async fn what_grew_too_old_is_put_aside_and_can_be_forgotten() {
     let (base, seen) = backend(&drain, 202).await;
     let old = relay(folder.path(), Wish { max_age: Duration::ZERO, ..Wish::of(vec![base.clone()]) }, &drain);
     let envelope = Envelope { method: "POST".to_owned(), path: "/x".to_owned(), ..Envelope::default() };
-    old.queue.keep("a - -".to_owned(), encode(&envelope), "x".into(), None).await.unwrap();
+    old.queue
+        .keep("a - -".to_owned(), encode(&envelope).into(), Bytes::from("x").into(), None)
+        .await
+        .unwrap();
     wait_for("an end", || old.queue.balance().queued == 0).await;
     let balance = old.queue.balance();
     assert_eq!((balance.accepted, balance.delivered, balance.dead_lettered), (1, 0, 1));
@@ -306,7 +336,7 @@ async fn a_dead_letter_whose_mark_a_crash_forgot_is_none_once_it_is_delivered() 
     let quota = Wish::of(Vec::new()).quota;
     let crashed = Queue::open(folder.path(), quota).unwrap();
     let envelope = Envelope { method: "POST".to_owned(), path: "/x".to_owned(), ..Envelope::default() };
-    crashed.keep("a - -".to_owned(), encode(&envelope), "x".into(), None).await.unwrap();
+    crashed.keep("a - -".to_owned(), encode(&envelope).into(), Bytes::from("x").into(), None).await.unwrap();
     let copy = tempfile::tempdir().unwrap();
     std::fs::create_dir(copy.path().join("queue")).unwrap();
     for entry in std::fs::read_dir(folder.path().join("queue")).unwrap().flatten() {

@@ -54,10 +54,12 @@ const SUMS: [&str; 17] = [
 fn backend(name: &str, iid: usize, servers: &[Row], queued: u64) -> Row {
     let is_up = servers.iter().any(|row| row.cells.iter().any(|cell| cell == "UP"));
     let mut back = Row::new(name, "BACKEND", if is_up { "UP" } else { "DOWN" }, 1, iid);
+    let serves = |row: &&Row| row.cells.iter().any(|cell| cell == "UP");
+    let weight: u64 = servers.iter().filter(serves).map(|row| row.number("weight")).sum();
     for column in SUMS {
         back.set(column, servers.iter().map(|row| row.number(column)).sum::<u64>());
     }
-    back.set("qcur", queued).set("sid", 0).set("bck", 0).set("weight", servers.len());
+    back.set("qcur", queued).set("sid", 0).set("bck", 0).set("weight", weight);
     back
 }
 
@@ -163,12 +165,13 @@ mod tests {
     fn a_backend_is_up_while_one_of_its_servers_is() {
         let server = |status| {
             let mut row = Row::new("b", "s", status, 2, 3);
-            row.set("stot", 2).set("bin", "1,5\n");
+            row.set("stot", 2).set("bin", "1,5\n").set("weight", 7);
             row
         };
         assert_eq!(server("UP").cells[8], "1_5_", "nothing breaks out of its cell");
         let back = backend("b", 3, &[server("DOWN"), server("UP")], 7);
         assert_eq!((back.cells[17].as_str(), back.number("stot"), back.number("qcur")), ("UP", 4, 7));
+        assert_eq!(back.number("weight"), 7, "of those that serve");
         assert_eq!(backend("b", 3, &[server("DOWN")], 0).cells[17], "DOWN");
     }
 }

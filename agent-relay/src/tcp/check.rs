@@ -1,7 +1,10 @@
 //! Looks now and then whether servers in TCP mode can be connected to.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -26,16 +29,24 @@ impl Front {
             let back = self.back();
             for index in 0..back.spec.servers.len() {
                 let (own, back) = (Arc::clone(&self), Arc::clone(&back));
-                drain.spawn(async move { own.look(&back, index).await });
+                let until = drain.clone();
+                drain.spawn(async move {
+                    tokio::select! {
+                        () = own.look(&back, index) => {}
+                        () = until.started() => {}
+                    }
+                });
             }
         }
     }
 
-    async fn look(&self, back: &Back, index: usize) {
+    pub(super) async fn look(&self, back: &Back, index: usize) {
         let (Some(server), Some(counts)) = (back.spec.servers.get(index), back.counts.get(index)) else {
             return;
         };
         let Some(port) = server.check else { return };
+        // A slow answer is waited for, instead of asking ever more often.
+        let Some(_asking) = Asking::begin(&counts.is_checked) else { return };
         let most = back.spec.connect_time.min(PATIENCE);
         let connected = time::timeout(most, self.names.connect(&server.host, port)).await;
         let works = matches!(connected, Ok(Ok(_)));
@@ -53,5 +64,20 @@ impl Front {
             counts.downs.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(backend, server, "a server is down");
         }
+    }
+}
+
+/// A check that is on its way, until it is dropped.
+struct Asking<'a>(&'a AtomicBool);
+
+impl<'a> Asking<'a> {
+    fn begin(flag: &'a AtomicBool) -> Option<Self> {
+        (!flag.swap(true, Ordering::Relaxed)).then_some(Self(flag))
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }

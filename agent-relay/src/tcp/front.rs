@@ -5,14 +5,14 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use common::{
     drain::Drain,
-    exchange,
+    exchange, listen,
     relay::{Side, Tap, relay_held},
 };
 use jiff::Timestamp;
@@ -26,8 +26,6 @@ use super::{
 };
 use crate::upstream::Names;
 
-/// How long a failed accept is let pass.
-const PAUSE: Duration = Duration::from_millis(100);
 /// How long one waits before the same server is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -43,6 +41,8 @@ pub(crate) struct Counts {
     pub(crate) response_errors: AtomicU64,
     pub(crate) retries: AtomicU64,
     pub(crate) redispatches: AtomicU64,
+    /// A check is on its way.
+    pub(super) is_checked: AtomicBool,
     pub(crate) checks_failed: AtomicU64,
     pub(crate) downs: AtomicU64,
     /// Milliseconds since 1970 when it last went down or came back.
@@ -102,19 +102,14 @@ impl Back {
 pub(crate) struct Front {
     pub(crate) counts: Counts,
     back: RwLock<Arc<Back>>,
-    pub(super) names: Names,
+    pub(super) names: Arc<Names>,
     room: Arc<Semaphore>,
 }
 
 impl Front {
-    pub(crate) fn new(spec: Spec) -> Self {
+    pub(crate) fn new(spec: Spec, names: Arc<Names>) -> Self {
         let room = Arc::new(Semaphore::new(spec.most_connections.min(Semaphore::MAX_PERMITS)));
-        Self {
-            counts: Counts::default(),
-            back: RwLock::new(Arc::new(Back::new(spec))),
-            names: Names::default(),
-            room,
-        }
+        Self { counts: Counts::default(), back: RwLock::new(Arc::new(Back::new(spec))), names, room }
     }
 
     /// The servers as they are now.
@@ -132,34 +127,16 @@ impl Front {
 
     /// Accepts until the drain starts.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, drain: Drain) {
-        let listener = match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::error!(%error, "connections in TCP mode cannot be accepted");
-                return drain.ask();
-            }
-        };
-        loop {
-            let room = tokio::select! {
-                () = drain.started() => return,
-                room = Arc::clone(&self.room).acquire_owned() => room,
-            };
-            let (stream, peer) = tokio::select! {
-                () = drain.started() => return,
-                accepted = listener.accept() => match accepted {
-                    Ok(accepted) => accepted,
-                    Err(error) => {
-                        tracing::warn!(%error, "accept failed");
-                        time::sleep(PAUSE).await;
-                        continue;
-                    }
-                },
-            };
+        let taken = listen::accept(listener, &self.room, &drain, |stream, peer, place| {
             let (own, until) = (Arc::clone(&self), drain.clone());
-            drain.spawn_own(async move {
+            drain.spawn_own(Box::pin(async move {
                 own.serve(stream, peer, until).await;
-                drop(room);
-            });
+                drop(place);
+            }));
+        });
+        if let Err(error) = taken.await {
+            tracing::error!(%error, "connections in TCP mode cannot be accepted");
+            drain.ask();
         }
     }
 
@@ -184,23 +161,27 @@ impl Front {
             is_redispatched: false,
         };
         let mut meter = Meter::default();
-        let head = if spec.accepts_proxy { proxied::take(&mut client).await } else { Ok((None, Vec::new())) };
-        if let Ok((source, held)) = head {
-            told.client = source.unwrap_or(peer);
-            match self.connect(&back, &mut told).await {
-                Ok((server, index)) => {
-                    told.connect = Some(begun.elapsed());
-                    let _open = back.counts.get(index).map(Open::new);
-                    told.end =
-                        carry(client, server, held, &back, index, told.client, &mut meter, &drain).await;
-                    told.server_open = back.counts.get(index).map_or(0, |c| c.open.load(Ordering::Relaxed));
-                    if let Some(counts) = back.counts.get(index) {
-                        add(&counts.bytes_in, meter.up);
-                        add(&counts.bytes_out, meter.down);
-                        add(&counts.response_errors, u64::from(told.end == End::Server));
-                    }
+        let found = tokio::select! {
+            found = self.greet(&mut client, &back, &mut told) => Some(found),
+            // Whoever waits for a server that does not come is not to hold up the end.
+            () = drain.insisted() => None,
+        };
+        match found {
+            None => {
+                drain.count_cut();
+                told.end = End::Killed;
+            }
+            Some(Err(end)) => told.end = end,
+            Some(Ok((server, index, held))) => {
+                told.connect = Some(begun.elapsed());
+                let _open = back.counts.get(index).map(Open::new);
+                told.end = carry(client, server, held, &back, index, told.client, &mut meter, &drain).await;
+                told.server_open = back.counts.get(index).map_or(0, |c| c.open.load(Ordering::Relaxed));
+                if let Some(counts) = back.counts.get(index) {
+                    add(&counts.bytes_in, meter.up);
+                    add(&counts.bytes_out, meter.down);
+                    add(&counts.response_errors, u64::from(told.end == End::Server));
                 }
-                Err(end) => told.end = end,
             }
         }
         add(&self.counts.bytes_in, meter.up);
@@ -209,9 +190,27 @@ impl Front {
         told.bytes = meter.down;
         told.open = self.counts.open.load(Ordering::Relaxed);
         // Who only looks whether somebody listens is not told of.
-        if spec.logs && (meter.up > 0 || meter.down > 0 || told.server.is_none()) {
+        if spec.logs && (meter.up > 0 || meter.down > 0 || told.connect.is_none()) {
             tracing::info!("{}", line::line(&told));
         }
+    }
+
+    /// Takes off what stands before the client's own words, and finds a server: the connection to it, which it is, and
+    /// what the client said already.
+    async fn greet<'a>(
+        &self,
+        client: &mut TcpStream,
+        back: &'a Back,
+        told: &mut Line<'a>,
+    ) -> Result<(TcpStream, usize, Vec<u8>), End> {
+        let mut held = Vec::new();
+        if back.spec.accepts_proxy {
+            let (source, rest) = proxied::take(client).await.map_err(|_| End::Proxy)?;
+            told.client = source.unwrap_or(told.client);
+            held = rest;
+        }
+        let (server, index) = self.connect(back, told).await?;
+        Ok((server, index, held))
     }
 
     /// A connection to a server, and which.
@@ -335,3 +334,6 @@ async fn carry(
         () = idle => End::Idle,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,16 +11,19 @@ use tokio_rustls::{TlsConnector, rustls::ClientConfig, rustls::pki_types::Server
 
 use super::{Base, Body, Proxies, WebProxy, names::Names};
 
+/// So much of a request waits to be written, and the head of an answer may be so long.
+const MOST_BUFFERED: usize = 64 << 10;
+
 /// See the module.
 pub(crate) struct Dialer {
     tls: TlsConnector,
     proxies: Proxies,
-    names: Names,
+    names: Arc<Names>,
 }
 
 impl Dialer {
-    pub(super) fn new(tls: ClientConfig, proxies: Proxies) -> Self {
-        Self { tls: TlsConnector::from(Arc::new(tls)), proxies, names: Names::default() }
+    pub(super) fn new(tls: ClientConfig, proxies: Proxies, names: Arc<Names>) -> Self {
+        Self { tls: TlsConnector::from(Arc::new(tls)), proxies, names }
     }
 
     fn proxy(&self, base: &Base) -> Option<&WebProxy> {
@@ -32,10 +35,19 @@ impl Dialer {
         self.proxy(base).filter(|_| !base.tls).map(WebProxy::authorization)
     }
 
+    /// The name that is connected to for this upstream.
+    fn host<'a>(&'a self, base: &'a Base) -> &'a str {
+        self.proxy(base).map_or(base.host.as_str(), |proxy| proxy.host.as_str())
+    }
+
     /// Whether the way to this upstream still leads to this address.
     pub(super) fn leads_to(&self, base: &Base, peer: SocketAddr) -> bool {
-        let host = self.proxy(base).map_or(base.host.as_str(), |proxy| proxy.host.as_str());
-        self.names.leads_to(host, peer)
+        self.names.leads_to(self.host(base), peer)
+    }
+
+    /// Has it asked again where the way leads, if that is due.
+    pub(super) fn refresh(&self, base: &Base, drain: &Drain) {
+        self.names.refresh(self.host(base), drain);
     }
 
     /// A new connection, and whom it leads to.
@@ -65,7 +77,11 @@ async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     drain: &Drain,
 ) -> io::Result<http1::SendRequest<Body>> {
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(MOST_BUFFERED)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
     let until = drain.clone();
     // It ends with the last who uses it; what is cut is counted by whoever waits for the answer.
     drain.spawn_own(async move {

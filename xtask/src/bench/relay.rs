@@ -1,5 +1,8 @@
 //! agent-relay beside nginx as an HTTP proxy and HAProxy in TCP mode, under posts of the size that agents send.
 
+mod agents;
+mod fleet;
+
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
@@ -34,9 +37,15 @@ pub(crate) struct Args {
     /// How long each load lasts, in seconds.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Connections at a time.
+    /// Connections at a time; 0 leaves these loads out.
     #[arg(long, value_delimiter = ',', default_value = "100,1000")]
     connections: Vec<u32>,
+    /// How many agents the fleet has; 0 for none.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(0..=60_000))]
+    agents: u32,
+    /// How long the fleet is looked at, in seconds.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(15..=3600))]
+    fleet_seconds: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,14 +65,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let lines = format!("wrk.method = \"POST\"\nwrk.body = string.rep(\"x\", {BODY_BYTES})\n");
     fs::write(&script, lines).context("write the script of wrk")?;
     println!("{}, {}.\n", facts::today(), facts::machine());
-    println!("| | connections | POST/s | p50 µs | p99 µs | CPU µs each | peak RSS MiB | then |");
-    println!("|---|---|---|---|---|---|---|---|");
-    for connections in &args.connections {
+    let loads: Vec<u32> = args.connections.iter().copied().filter(|connections| *connections > 0).collect();
+    if !loads.is_empty() {
+        println!("| | connections | POST/s | p50 µs | p99 µs | CPU µs each | peak RSS MiB | then |");
+        println!("|---|---|---|---|---|---|---|---|");
+    }
+    for connections in &loads {
         for contender in [Contender::Nginx, Contender::Haproxy, Contender::AgentRelay] {
             let own = tempfile::tempdir_in(folder.path()).context("make a folder")?;
             one(contender, *connections, args.seconds, own.path(), &script, &stop)
                 .with_context(|| format!("{contender:?} with {connections} connections"))?;
         }
+    }
+    if args.agents > 0 {
+        let own = tempfile::tempdir_in(folder.path()).context("make a folder")?;
+        let size = fleet::Size { agents: args.agents, seconds: args.fleet_seconds };
+        fleet::run(size, own.path(), &stop).context("run the fleet")?;
     }
     Ok(())
 }
@@ -120,30 +137,36 @@ fn mib(kib: u64) -> f64 {
 
 /// Waits until everything is delivered; says how long that took and what was written to disk.
 fn drained(child: &mut Child, stats: SocketAddr, sent: u64, idle: u64, stop: &Stop) -> Result<String> {
-    let balance = || -> Result<Value> {
-        let (_, body) = http::get(stats, "/api/v1/balance")?;
-        serde_json::from_str(&body).context("read the balance")
-    };
-    let number = |told: &Value, key: &str| told.get(key).and_then(Value::as_u64).context("a number");
-    let left = number(&balance()?, "queued")?;
+    let left = balance(stats, "queued")?;
     let begun = Instant::now();
     stop.wait_for("an empty queue", DRAINED, || {
         child.check_alive()?;
-        Ok(number(&balance()?, "queued")? == 0)
+        Ok(balance(stats, "queued")? == 0)
     })?;
     let took = begun.elapsed().as_secs_f64();
-    let told = balance()?;
-    let accepted = number(&told, "accepted")?;
+    let accepted = balance(stats, "accepted")?;
     // Those whose answer wrk did not wait for.
     ensure!(accepted >= sent, "{accepted} accepted of {sent}");
-    let io = fs::read_to_string(format!("/proc/{}/io", child.id())).context("read what was written")?;
-    let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse::<u64>().ok());
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let ratio = written.context("find what was written")? as f64 / (accepted * BODY_BYTES) as f64;
+    let ratio = written(child)? as f64 / (accepted * BODY_BYTES) as f64;
     Ok(format!(
         "{left} queued, delivered in {took:.1} s; {ratio:.3} written per byte; idle {:.1} MiB",
         mib(idle)
     ))
+}
+
+/// A number of the balance.
+fn balance(stats: SocketAddr, key: &str) -> Result<u64> {
+    let (_, body) = http::get(stats, "/api/v1/balance")?;
+    let told: Value = serde_json::from_str(&body).context("read the balance")?;
+    told.get(key).and_then(Value::as_u64).context("a number")
+}
+
+/// How many bytes a process had written to disk.
+fn written(child: &Child) -> Result<u64> {
+    let io = fs::read_to_string(format!("/proc/{}/io", child.id())).context("read what was written")?;
+    let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok());
+    written.context("find what was written")
 }
 
 fn wrk(

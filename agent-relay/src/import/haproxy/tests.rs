@@ -89,11 +89,61 @@ fn once_it_has_an_address_it_is_whole_and_the_daemon_takes_it() {
     assert_eq!(config.tcp[0].most_connections, 4096);
 }
 
+/// The servers of the first table.
+fn servers(toml: &str) -> Vec<String> {
+    let table: toml::Table = toml::from_str(toml).unwrap();
+    let servers = table["tcp"][0]["servers"].as_array().unwrap().clone();
+    servers.iter().map(|server| server["address"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_stands_in_another_part_is_not_of_the_part_before_it() {
+    let cfg = "listen agents\n bind :3834\n mode tcp\n server one 10.0.0.1:443\n\
+               peers others\n server two 10.0.0.2:443\n\
+               resolvers dns\n nameserver first 10.0.0.53:53\n nameserver bad here\n hold valid 10s\n\
+               defaults\n retries 7\n timeout connect 9s\n\
+               defaults\n mode tcp\n\
+               global\n stats socket ipv4@127.0.0.1:9999\n";
+    let toml = import(cfg);
+    assert_eq!(servers(&toml), ["10.0.0.1:443"]);
+    has(
+        &toml,
+        &[
+            "dns_servers = [\"10.0.0.53:53\"]",
+            "retries = 7",
+            "connect_timeout = \"9s\"",
+            "# line 5: peers others: it and what is below it are left out",
+            "# line 9: nameserver bad here: no address of a name server",
+            "# line 14: defaults: it is read as one with the defaults before",
+            "# line 17: stats socket ipv4@127.0.0.1:9999: only a path can be listened on",
+        ],
+    );
+}
+
+#[test]
+fn what_is_listened_on_is_taken_as_it_is_meant_or_told() {
+    let cfg = "frontend f\n bind 10.0.0.1:3834,10.0.0.2:3835\n bind *:4000-4010\n bind /run/sock\n default_backend b\n\
+               backend b\n server one receiver.example.com check port 80\n";
+    let toml = import(cfg);
+    let table: toml::Table = toml::from_str(&toml).unwrap();
+    let listens: Vec<_> =
+        table["tcp"].as_array().unwrap().iter().map(|tcp| tcp["listen"].as_str().unwrap()).collect();
+    assert_eq!(listens, ["10.0.0.1:3834", "10.0.0.2:3835"]);
+    assert_eq!(servers(&toml), ["receiver.example.com:3834"], "the port that was connected to");
+    has(
+        &toml,
+        &[
+            "# f: *:4000-4010 is left out: no address with one port",
+            "# f: /run/sock is left out: no address with one port",
+        ],
+    );
+}
+
 proptest::proptest! {
     #[test]
     fn whatever_it_is_it_becomes_toml_that_can_be_read(
         lines in proptest::collection::vec(
-            "(global|listen a|frontend f|backend b|server|bind|timeout client|maxconn|default_backend b|option) [ -~]{0,20}", 0..12
+            "(global|listen a|frontend f|backend b|peers|server|bind|nameserver a|timeout client|maxconn|default_backend b|option) [ -~\\x01-\\x09\\x7f]{0,20}", 0..12
         )
     ) {
         toml::from_str::<toml::Table>(&import(&lines.join("\n"))).unwrap();

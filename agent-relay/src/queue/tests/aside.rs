@@ -7,7 +7,7 @@ const LANE: &str = "a - - /odd";
 fn moved(stored: &Stored) -> Incoming {
     Incoming {
         agent: LANE.to_owned(),
-        head: stored.head.to_vec(),
+        head: stored.head.clone(),
         body: stored.body.clone(),
         time_ms: stored.time_ms,
         is_moved: true,
@@ -146,7 +146,14 @@ async fn what_arrives_while_the_last_one_is_being_done_is_not_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     let quota = Quota { bytes: 1 << 20, agent_bytes: 1 << 20, dead_bytes: 1 << 20 };
     let queue = Queue::open(folder.path(), quota).unwrap();
-    let keep = || queue.keep("a - -".to_owned(), b"POST / - -\n".to_vec(), Bytes::from_static(b"x"), None);
+    let keep = || {
+        queue.keep(
+            "a - -".to_owned(),
+            Bytes::from_static(b"POST / - -\n"),
+            Bytes::from_static(b"x").into(),
+            None,
+        )
+    };
     keep().await.unwrap();
     let agent = queue.take().await;
     let stored = queue.first(agent).unwrap().unwrap();
@@ -164,7 +171,10 @@ async fn no_more_is_delivered_than_may_come_twice_until_it_is_written_down() {
     let queue = Queue::open(folder.path(), quota).unwrap();
     for number in 0..3 * MOST_UNSETTLED {
         let agent = format!("agent {} -", number % 7);
-        queue.keep(agent, b"POST / - -\n".to_vec(), Bytes::from_static(b"x"), None).await.unwrap();
+        queue
+            .keep(agent, Bytes::from_static(b"POST / - -\n"), Bytes::from_static(b"x").into(), None)
+            .await
+            .unwrap();
     }
     for _ in 0..3 * MOST_UNSETTLED {
         // As if the thread that writes were slow to hear of it: only its own clock makes it settle.
@@ -183,8 +193,8 @@ async fn a_dead_letter_is_put_back_once_however_many_ask_and_the_oldest_leave_fo
     let quota = Quota { bytes: 1 << 30, agent_bytes: 1 << 30, dead_bytes: 5_000 };
     let queue = Queue::open(folder.path(), quota).unwrap();
     let bury = async || {
-        let body = Bytes::from(vec![b'x'; 1_000]);
-        queue.keep("a - -".to_owned(), b"POST / - -\n".to_vec(), body, None).await.unwrap();
+        let body: Content = Bytes::from(vec![b'x'; 1_000]).into();
+        queue.keep("a - -".to_owned(), Bytes::from_static(b"POST / - -\n"), body, None).await.unwrap();
         let agent = queue.take().await;
         let stored = queue.first(agent).unwrap().unwrap();
         queue.bury(agent, &stored, "refused").unwrap();
@@ -213,8 +223,8 @@ async fn what_comes_later_waits_behind_what_was_set_aside() {
     let quota = Quota { bytes: 1 << 20, agent_bytes: 1 << 20, dead_bytes: 1 << 20 };
     let queue = Queue::open(folder.path(), quota).unwrap();
     for _ in 0..3 {
-        let body = Bytes::from_static(b"x");
-        queue.keep("a - -".to_owned(), b"POST /odd - -\n".to_vec(), body, None).await.unwrap();
+        let body: Content = Bytes::from_static(b"x").into();
+        queue.keep("a - -".to_owned(), Bytes::from_static(b"POST /odd - -\n"), body, None).await.unwrap();
     }
     let agent = queue.take().await;
     let first = queue.first(agent).unwrap().unwrap();

@@ -98,7 +98,11 @@ async fn a_refused_key_holds_up_those_who_have_it_in_place_and_nobody_else() {
         let secrets = vec![crate::envelope::Secret { place, tag: relay.keys.tag(key).0 }];
         let envelope =
             Envelope { method: "POST".to_owned(), path: path.to_owned(), secrets, ..Envelope::default() };
-        relay.queue.keep(format!("{agent} - -"), encode(&envelope), body.into(), None).await.unwrap();
+        relay
+            .queue
+            .keep(format!("{agent} - -"), encode(&envelope).into(), Bytes::from(body).into(), None)
+            .await
+            .unwrap();
     };
     for body in ["1", "2"] {
         keep("a", "bad", "/intake/", body).await;
