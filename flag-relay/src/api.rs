@@ -201,7 +201,17 @@ impl Api {
     fn bearer(&self, headers: &HeaderMap) -> Result<Asker, Answer> {
         let refuse = |told: &str| Answer::error(StatusCode::UNAUTHORIZED, told);
         let Some(token) = bearer(headers) else { return Err(refuse("missing or malformed jwt")) };
-        self.granted(token).ok_or_else(|| refuse("invalid or expired jwt"))
+        self.granted(token).ok_or_else(|| self.unknown("invalid or expired jwt"))
+    }
+
+    /// Refuses a key or a token; but a relay that never read its source cannot know, and an SDK that is refused gives
+    /// up for good.
+    fn unknown(&self, told: &str) -> Answer {
+        let knows = !self.store.world().environments.is_empty() || self.standing.now().reads > 0;
+        if knows {
+            return Answer::error(StatusCode::UNAUTHORIZED, told);
+        }
+        Answer::error(StatusCode::SERVICE_UNAVAILABLE, "no flags were read yet").later()
     }
 
     /// What a token is good for now: its key must still open its environment.

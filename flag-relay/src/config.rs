@@ -10,10 +10,10 @@ use common::{
     listen,
 };
 
-use crate::source::service::Service;
+use crate::{shared::Place, source::service::Service};
 
 /// Every setting. Those of the documented relay keep their names and defaults.
-pub static SETTINGS: [Setting; 31] = [
+pub static SETTINGS: [Setting; 35] = [
     Setting::new("port", "PORT", "Where SDKs connect", Some("7000")),
     Setting::new("status_addr", "ADDRESS", "Where the status and the metrics are", Some("127.0.0.1:7001")),
     Setting::new("data_dir", "FOLDER", "Where what is served is kept", Some("/var/lib/wayside/flag-relay")),
@@ -44,6 +44,15 @@ pub static SETTINGS: [Setting; 31] = [
     Setting::new("redis_username", "NAME", "Who Redis wants to know", None),
     Setting::new("redis_password", "SECRET", "The password for Redis", None),
     Setting::new("redis_db", "NUMBER", "The database in Redis", Some("0")),
+    Setting::new(
+        "redis_master",
+        "NAME",
+        "What sentinels call the server; the addresses are theirs then",
+        None,
+    ),
+    Setting::new("redis_ca", "FILE", "The authorities to believe instead of the system's, PEM", None),
+    Setting::new("redis_cert", "FILE", "The certificate chain to show to Redis, PEM", None),
+    Setting::new("redis_key", "FILE", "Its private key, PEM", None),
     Setting::new("redis_pool_size", "NUMBER", "Connections to Redis", Some("10")),
     Setting::new("metrics_stream_max_len", "NUMBER", "How many metrics wait in Redis", Some("1000")),
     Setting::new(
@@ -79,6 +88,10 @@ pub struct Config {
     pub bypass_auth: bool,
     /// Where flags come from.
     pub source: Source,
+    /// The Redis between primary and replicas.
+    pub redis: Option<Place>,
+    /// How often metrics go on; `None` for never.
+    pub metric_post: Option<Duration>,
     /// The certificate chain and the private key.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Shows the metrics to everybody.
@@ -96,6 +109,8 @@ pub enum Source {
     Directory(PathBuf),
     /// The flag service, followed.
     Service(Service),
+    /// What a primary wrote into Redis.
+    Replica,
 }
 
 impl Configured for Config {
@@ -136,6 +151,8 @@ impl Config {
             data_dir: settings.optional("data_dir").unwrap_or_default().into(),
             auth_secret,
             bypass_auth: settings.flag("bypass_auth"),
+            redis: redis(&mut settings),
+            metric_post: seconds(&mut settings, "metric_post_duration"),
             source: source(&mut settings),
             tls,
             prometheus: prometheus.then(|| settings.listen_port("prometheus_port")),
@@ -150,11 +167,11 @@ fn source(settings: &mut Settings) -> Source {
     if settings.flag("offline") {
         return Source::Directory(settings.optional("config_dir").unwrap_or_default().into());
     }
-    if settings.optional("redis_address").is_some() || settings.flag("read_replica") {
-        settings.problem("REDIS_ADDRESS, READ_REPLICA: Redis is not there yet; leave them out".to_owned());
-    }
     if settings.flag("forward_targets") {
         settings.refuse("forward_targets", "leave it out: targets are not passed on yet");
+    }
+    if settings.flag("read_replica") {
+        return Source::Replica;
     }
     let (key, key_file) = (settings.secret("proxy_key"), settings.optional("proxy_key_file").map(Into::into));
     if key.is_none() && key_file.is_none() {
@@ -168,7 +185,41 @@ fn source(settings: &mut Settings) -> Source {
         key_file,
         client_service: address(settings, "client_service"),
         metric_service: address(settings, "metric_service"),
-        metric_post: seconds(settings, "metric_post_duration"),
+    })
+}
+
+/// What is set for Redis; with a folder as the source, nothing is asked.
+fn redis(settings: &mut Settings) -> Option<Place> {
+    let is_replica = settings.flag("read_replica");
+    if settings.flag("offline") {
+        return None;
+    }
+    let addresses = settings.list("redis_address");
+    if addresses.is_empty() {
+        if is_replica {
+            settings
+                .problem("READ_REPLICA wants REDIS_ADDRESS: a replica serves what is in Redis".to_owned());
+        }
+        return None;
+    }
+    let path = |settings: &Settings, key: &str| settings.optional(key).map(PathBuf::from);
+    let identity = match (path(settings, "redis_cert"), path(settings, "redis_key")) {
+        (Some(chain), Some(key)) => Some((chain, key)),
+        (None, None) => None,
+        _ => {
+            settings.problem("REDIS_CERT and REDIS_KEY: set both, or none".to_owned());
+            None
+        }
+    };
+    Some(Place {
+        addresses,
+        username: settings.optional("redis_username").map(str::to_owned),
+        password: settings.secret("redis_password"),
+        database: settings.parse("redis_db", "a number"),
+        master: settings.optional("redis_master").map(str::to_owned),
+        authorities: path(settings, "redis_ca"),
+        identity,
+        most_metrics: settings.parse::<usize>("metrics_stream_max_len", "a number").max(1),
     })
 }
 

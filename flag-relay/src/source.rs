@@ -10,6 +10,7 @@ pub mod standing;
 use std::sync::Arc;
 
 use common::drain::Drain;
+use tokio::sync::Notify;
 
 use self::standing::Standing;
 use crate::store::Store;
@@ -21,6 +22,8 @@ pub struct Sink {
     pub store: Arc<Store>,
     /// What `/health` says of the source.
     pub standing: Arc<Standing>,
+    /// Asks the source to read everything now.
+    pub look: Arc<Notify>,
     /// Ends the source.
     pub drain: Drain,
 }

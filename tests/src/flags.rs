@@ -154,7 +154,7 @@ impl Saas {
     }
 }
 
-/// A running relay that follows the service.
+/// A running relay that follows the service, or what a primary wrote into Redis.
 pub struct Follower {
     /// Its process.
     pub daemon: Option<Daemon>,
@@ -163,7 +163,7 @@ pub struct Follower {
     /// Where its status is.
     pub status: u16,
     folder: PathBuf,
-    service: u16,
+    variables: Vec<(String, String)>,
 }
 
 impl Follower {
@@ -172,8 +172,34 @@ impl Follower {
     /// # Panics
     /// When it does not come up.
     pub fn start(folder: &Path, saas: &Saas) -> Self {
-        let mut relay =
-            Self { daemon: None, port: 0, status: 0, folder: folder.to_owned(), service: saas.port };
+        Self::start_primary(folder, saas, &[])
+    }
+
+    /// Starts it with more variables, such as where Redis is.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_primary(folder: &Path, saas: &Saas, more: &[(&str, &str)]) -> Self {
+        let service = format!("http://127.0.0.1:{}/api/1.0", saas.port);
+        let key = saas.folder.join("proxy-key").to_string_lossy().into_owned();
+        let own =
+            [("PROXY_KEY_FILE", key.as_str()), ("CLIENT_SERVICE", &service), ("METRIC_SERVICE", &service)];
+        Self::start_with(folder, &[&own, more].concat())
+    }
+
+    /// Starts a replica of what is in this Redis.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_replica(folder: &Path, redis: &str, more: &[(&str, &str)]) -> Self {
+        let own = [("READ_REPLICA", "true"), ("REDIS_ADDRESS", redis)];
+        Self::start_with(folder, &[&own, more].concat())
+    }
+
+    fn start_with(folder: &Path, variables: &[(&str, &str)]) -> Self {
+        let variables =
+            variables.iter().map(|(name, told)| ((*name).to_owned(), (*told).to_owned())).collect();
+        let mut relay = Self { daemon: None, port: 0, status: 0, folder: folder.to_owned(), variables };
         relay.again();
         relay
     }
@@ -183,22 +209,19 @@ impl Follower {
     /// # Panics
     /// When it does not come up.
     pub fn again(&mut self) {
-        let text = |name: &str| self.folder.join(name).to_string_lossy().into_owned();
-        let (data, key) = (text("data"), text("proxy-key"));
-        let (port, service) = (self.port.to_string(), format!("http://127.0.0.1:{}/api/1.0", self.service));
-        let mut daemon = Daemon::start(
-            "flag-relay",
-            &[
-                ("PROXY_KEY_FILE", key.as_str()),
-                ("CLIENT_SERVICE", &service),
-                ("METRIC_SERVICE", &service),
-                ("METRIC_POST_DURATION", "1"),
-                ("DATA_DIR", &data),
-                ("PORT", &port),
-                ("STATUS_ADDR", "127.0.0.1:0"),
-            ],
-        );
+        let data = self.folder.join("data").to_string_lossy().into_owned();
+        let port = self.port.to_string();
+        let mut variables = vec![
+            ("METRIC_POST_DURATION", "1"),
+            ("DATA_DIR", data.as_str()),
+            ("PORT", port.as_str()),
+            ("STATUS_ADDR", "127.0.0.1:0"),
+            ("AUTH_SECRET", "of the tests"),
+        ];
+        variables.extend(self.variables.iter().map(|(name, told)| (name.as_str(), told.as_str())));
+        let mut daemon = Daemon::start("flag-relay", &variables);
         daemon.announce("the flag service cannot be followed").announce("the proxy key was deleted");
+        daemon.announce("Redis cannot be");
         self.status = daemon.port("serving the status", "addr");
         self.port = daemon.port("listening for SDKs", "addr");
         self.daemon = Some(daemon);

@@ -18,6 +18,7 @@ pub mod http;
 pub mod peer;
 pub mod plugin;
 pub mod program;
+pub mod redis;
 pub mod relay;
 pub mod rude;
 pub mod wait;

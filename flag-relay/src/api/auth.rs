@@ -38,7 +38,7 @@ impl Api {
         }
         let key = KeyHash::of(&asked.api_key);
         let Some(environment) = self.store.opened_by(&key) else {
-            return Answer::error(StatusCode::UNAUTHORIZED, "invalid api key");
+            return self.unknown("invalid api key");
         };
         if let Some(mut target) = target {
             if target.name.is_empty() {

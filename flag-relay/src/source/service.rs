@@ -23,7 +23,7 @@ use tokio::{
 
 pub(crate) use self::{
     client::Client,
-    forward::{Forwarder, Spool},
+    forward::{Forwarder, Outlet, Spool},
     key::{follow, key},
 };
 use self::{
@@ -50,8 +50,6 @@ pub struct Service {
     pub client_service: String,
     /// Where metrics go.
     pub metric_service: String,
-    /// How often metrics go on; `None` for never.
-    pub metric_post: Option<Duration>,
 }
 
 /// How long a failure is let pass at first, and at the most: the documented relay asks every minute.
@@ -114,6 +112,7 @@ impl Follower {
             };
             self.first.take();
             self.sink.standing.stream(StreamState::Disconnected, now_ms());
+            self.meters.relays.hears(false);
             match end {
                 End::Stop => return,
                 End::KeyChanged => {
@@ -130,6 +129,7 @@ impl Follower {
             tokio::select! {
                 () = drain.started() => return,
                 () = time::sleep(backoff.wait(fastrand::f64())) => {}
+                () = self.sink.look.notified() => {}
                 changed = self.key.changed() => if changed.is_ok() { backoff.reset() },
             }
         }
@@ -155,6 +155,8 @@ impl Follower {
 
     async fn listen(&mut self, mut stream: Stream) -> End {
         self.sink.standing.stream(StreamState::Connected, now_ms());
+        self.meters.relays.hears(true);
+        self.meters.relays.from_service.begin();
         tracing::info!("the account stream is open");
         let mut look = time::Instant::now() + FIRST_LOOK;
         loop {
@@ -165,7 +167,7 @@ impl Follower {
                     Ok(()) => return End::KeyChanged,
                     Err(_) => return End::Stop,
                 },
-                () = time::sleep_until(look) => {
+                () = wanted(&self.sink, look) => {
                     look = time::Instant::now() + LOOK.mul_f64(0.5 + fastrand::f64());
                     match self.read_all().await {
                         Ok(()) => continue,
@@ -183,6 +185,9 @@ impl Follower {
                     continue;
                 }
             };
+            if event.is_ok() {
+                self.meters.relays.from_service.add(1);
+            }
             let taken = match event {
                 Ok(Event::Account(Account::KeyDeleted)) => return End::KeyDeleted,
                 Ok(Event::Account(account)) => self.take(account).await,
@@ -330,7 +335,15 @@ impl Follower {
         }
         self.memory = Memory::default();
         self.apply(vec![Update::Only(BTreeSet::new())]);
-        self.sink.standing.read(BTreeMap::from([(PLACE.to_owned(), vec![WHY.to_owned()])]), now_ms());
+        self.sink.standing.emptied(BTreeMap::from([(PLACE.to_owned(), vec![WHY.to_owned()])]), now_ms());
+    }
+}
+
+/// Returns when everything is to be read: at this time, or when it is asked for.
+async fn wanted(sink: &Sink, at: time::Instant) {
+    tokio::select! {
+        () = time::sleep_until(at) => {}
+        () = sink.look.notified() => {}
     }
 }
 

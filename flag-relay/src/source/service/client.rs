@@ -3,7 +3,7 @@
 use std::{
     error::Error as _,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -23,7 +23,10 @@ use super::{
     events::{Event, Reader},
     page::{Page, Pages},
 };
-use crate::shape::{self, FeatureConfig, Segment};
+use crate::{
+    meters::Meters,
+    shape::{self, FeatureConfig, Segment},
+};
 
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// How long an answer may be silent.
@@ -107,6 +110,7 @@ pub(crate) struct Client {
     metrics: String,
     key: watch::Receiver<Secret>,
     pass: Mutex<Option<Arc<Pass>>>,
+    meters: Arc<Meters>,
 }
 
 /// The account stream.
@@ -121,7 +125,11 @@ impl Client {
     ///
     /// # Errors
     /// When TLS cannot be set up.
-    pub(crate) fn new(service: &Service, key: watch::Receiver<Secret>) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        service: &Service,
+        key: watch::Receiver<Secret>,
+        meters: Arc<Meters>,
+    ) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .use_preconfigured_tls(trust::client(&Trust::System)?)
             .connect_timeout(CONNECT_TIME)
@@ -129,7 +137,7 @@ impl Client {
             .build()?;
         let base = |url: &str| url.trim_end_matches('/').to_owned();
         let (service, metrics) = (base(&service.client_service), base(&service.metric_service));
-        Ok(Self { http, service, metrics, key, pass: Mutex::default() })
+        Ok(Self { http, service, metrics, key, pass: Mutex::default(), meters })
     }
 
     /// The environments of the key, or the one of this id.
@@ -251,8 +259,12 @@ impl Client {
         if !pass.account.is_empty() {
             request = request.header("Harness-Accountid", &pass.account);
         }
-        let sent = time::timeout(SILENCE, request.send()).await.map_err(|_| Error::Silent(what))?;
-        sent.map_err(Error::unreachable(what))
+        let begun = Instant::now();
+        let sent = time::timeout(SILENCE, request.send()).await;
+        let code =
+            sent.as_ref().ok().and_then(|sent| sent.as_ref().ok()).map_or(0, |told| told.status().as_u16());
+        self.meters.relays.asked(what, code, begun.elapsed());
+        sent.map_err(|_| Error::Silent(what))?.map_err(Error::unreachable(what))
     }
 
     /// The token of the key as it is now.
