@@ -12,6 +12,7 @@ use ureq::Agent;
 use crate::{
     daemon::{Daemon, binary},
     flag::{ENVIRONMENT, KEY},
+    redis::free,
     wait::PATIENCE,
 };
 
@@ -68,7 +69,7 @@ impl Saas {
     /// # Panics
     /// When it does not come up.
     pub fn start(folder: &Path) -> Self {
-        let mut saas = Self { daemon: None, port: 0, folder: folder.to_owned() };
+        let mut saas = Self { daemon: None, port: free(), folder: folder.to_owned() };
         saas.again();
         let place =
             json!({ "org": "o", "project": "p", "identifier": "prod", "name": "prod", "production": true });
@@ -199,7 +200,7 @@ impl Follower {
     fn start_with(folder: &Path, variables: &[(&str, &str)]) -> Self {
         let variables =
             variables.iter().map(|(name, told)| ((*name).to_owned(), (*told).to_owned())).collect();
-        let mut relay = Self { daemon: None, port: 0, status: 0, folder: folder.to_owned(), variables };
+        let mut relay = Self { daemon: None, port: free(), status: 0, folder: folder.to_owned(), variables };
         relay.again();
         relay
     }

@@ -61,10 +61,10 @@ impl Redis {
             .args(&self.more)
             .args(["--bind", "127.0.0.1", "--enable-debug-command", "yes", "--dir"])
             .arg(&self.folder)
-            .args(if self.more.iter().any(|word| word == "--tls-port") {
-                ["--tls-port", &port]
+            .args(if self.before.iter().any(|word| word == "--tls") {
+                ["--port", "0", "--tls-port", &port]
             } else {
-                ["--port", &port]
+                ["--tls-port", "0", "--port", &port]
             })
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -129,11 +129,14 @@ impl Drop for Redis {
     }
 }
 
-/// A port that nobody uses now.
+/// A port that nobody uses now, and that is given to no connection by itself: who is started again finds it free.
 ///
 /// # Panics
 /// When there is none.
 pub fn free() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
+    let free = || {
+        let port = fastrand::u16(10_000..32_000);
+        TcpListener::bind(("0.0.0.0", port)).ok().map(|_| port)
+    };
+    (0..1000).find_map(|_| free()).expect("a free port")
 }
