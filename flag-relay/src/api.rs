@@ -11,7 +11,7 @@ mod streams;
 mod values;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -34,7 +34,7 @@ use crate::{
     meters::Meters,
     roster::Roster,
     secret::KeyHash,
-    source::standing::Standing,
+    source::{service::Targets, standing::Standing},
     store::Store,
     token::{Grant, Tokens},
     usage::{Posted, Usage},
@@ -60,6 +60,8 @@ pub struct Api {
     pub(crate) usage: Usage,
     pub(crate) meters: Arc<Meters>,
     pub(crate) roster: Roster,
+    /// Where targets go on to.
+    pub(crate) targets: OnceLock<Targets>,
     /// Whether `/metrics` is shown to everybody here.
     pub(crate) shows_metrics: bool,
 }

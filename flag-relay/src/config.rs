@@ -10,10 +10,13 @@ use common::{
     listen,
 };
 
-use crate::{shared::Place, source::service::Service};
+use crate::{
+    shared::Place,
+    source::{service::Service, web::Addresses},
+};
 
 /// Every setting. Those of the documented relay keep their names and defaults.
-pub static SETTINGS: [Setting; 35] = [
+pub static SETTINGS: [Setting; 38] = [
     Setting::new("port", "PORT", "Where SDKs connect", Some("7000")),
     Setting::new("status_addr", "ADDRESS", "Where the status and the metrics are", Some("127.0.0.1:7001")),
     Setting::new("data_dir", "FOLDER", "Where what is served is kept", Some("/var/lib/wayside/flag-relay")),
@@ -21,6 +24,9 @@ pub static SETTINGS: [Setting; 35] = [
     Setting::new("bypass_auth", "BOOL", "Whether SDKs are answered without a token", Some("false")),
     Setting::new("offline", "BOOL", "Whether flags come from a folder and nothing else", Some("false")),
     Setting::new("config_dir", "FOLDER", "The folder with the environments", Some("/config")),
+    Setting::new("config_url", "URL,…", "Files with environments, asked for from time to time", None),
+    Setting::new("config_url_token", "SECRET", "Whoever asks for these files bears it", None),
+    Setting::new("poll_interval", "SECONDS", "How often they are asked for", Some("30")),
     Setting::new("proxy_key", "SECRET", "Opens the flag service", None),
     Setting::new("proxy_key_file", "FILE", "The file with that key, looked at for another one", None),
     Setting::new("client_service", "URL", "The flag service", Some("https://config.ff.harness.io/api/1.0")),
@@ -90,6 +96,8 @@ pub struct Config {
     pub source: Source,
     /// The Redis between primary and replicas.
     pub redis: Option<Place>,
+    /// Whether the flag service is told of the targets that SDKs bring.
+    pub forward_targets: bool,
     /// How often metrics go on; `None` for never.
     pub metric_post: Option<Duration>,
     /// The certificate chain and the private key.
@@ -107,6 +115,8 @@ pub struct Config {
 pub enum Source {
     /// A folder, watched for changes.
     Directory(PathBuf),
+    /// Files at addresses.
+    Web(Addresses),
     /// The flag service, followed.
     Service(Service),
     /// What a primary wrote into Redis.
@@ -153,6 +163,7 @@ impl Config {
             bypass_auth: settings.flag("bypass_auth"),
             redis: redis(&mut settings),
             metric_post: seconds(&mut settings, "metric_post_duration"),
+            forward_targets: settings.flag("forward_targets"),
             source: source(&mut settings),
             tls,
             prometheus: prometheus.then(|| settings.listen_port("prometheus_port")),
@@ -167,16 +178,25 @@ fn source(settings: &mut Settings) -> Source {
     if settings.flag("offline") {
         return Source::Directory(settings.optional("config_dir").unwrap_or_default().into());
     }
-    if settings.flag("forward_targets") {
-        settings.refuse("forward_targets", "leave it out: targets are not passed on yet");
-    }
     if settings.flag("read_replica") {
         return Source::Replica;
+    }
+    let urls = settings.list("config_url");
+    if !urls.is_empty() {
+        if !urls.iter().all(|url| is_url(url)) {
+            settings.refuse("config_url", "use http:// or https://");
+        }
+        let every = seconds(settings, "poll_interval").unwrap_or_else(|| {
+            settings.refuse("poll_interval", "use a length of time above zero");
+            Duration::MAX
+        });
+        return Source::Web(Addresses { urls, token: settings.secret("config_url_token"), every });
     }
     let (key, key_file) = (settings.secret("proxy_key"), settings.optional("proxy_key_file").map(Into::into));
     if key.is_none() && key_file.is_none() {
         settings.problem(
-            "there is nothing to serve: set PROXY_KEY or PROXY_KEY_FILE, or OFFLINE=true and CONFIG_DIR"
+            "there is nothing to serve: set PROXY_KEY or PROXY_KEY_FILE, CONFIG_URL, or OFFLINE=true and \
+             CONFIG_DIR"
                 .to_owned(),
         );
     }
@@ -225,10 +245,14 @@ fn redis(settings: &mut Settings) -> Option<Place> {
 
 fn address(settings: &mut Settings, key: &'static str) -> String {
     let told = settings.required(key);
-    if !told.starts_with("http://") && !told.starts_with("https://") {
+    if !is_url(&told) {
         settings.refuse(key, "use http:// or https://");
     }
     told
+}
+
+fn is_url(told: &str) -> bool {
+    told.starts_with("http://") || told.starts_with("https://")
 }
 
 fn tls(settings: &mut Settings) -> Option<(PathBuf, PathBuf)> {

@@ -3,7 +3,12 @@
 mod secret;
 mod sources;
 
-use std::{fs::File, net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    net::TcpListener,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use common::{
@@ -64,6 +69,7 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
         },
         meters: Arc::clone(&meters),
         roster: Roster::default(),
+        targets: OnceLock::new(),
         shows_metrics: metrics_port.is_none() && config.prometheus.is_some(),
     });
     let readiness = Readiness::default();

@@ -6,6 +6,7 @@ pub mod layout;
 pub mod readable;
 pub mod service;
 pub mod standing;
+pub mod web;
 
 use std::sync::Arc;
 

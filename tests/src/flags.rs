@@ -197,6 +197,14 @@ impl Follower {
         Self::start_with(folder, &[&own, more].concat())
     }
 
+    /// Starts it with these variables and nothing else that says where flags come from.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_alone(folder: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::start_with(folder, variables)
+    }
+
     fn start_with(folder: &Path, variables: &[(&str, &str)]) -> Self {
         let variables =
             variables.iter().map(|(name, told)| ((*name).to_owned(), (*told).to_owned())).collect();

@@ -45,6 +45,9 @@ impl Api {
                 target.name.clone_from(&target.identifier);
             }
             self.seen.put_target(&environment, target);
+            if let Some(targets) = self.targets.get() {
+                targets.pass_on(body);
+            }
         }
         let token = self.tokens.sign(&environment, &key, now().as_secs(), self.seen.session());
         *known = Some(environment);

@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use common::drain::Drain;
+use common::{config::Secret, drain::Drain};
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, oneshot, watch},
     task::spawn_blocking,
     time,
 };
@@ -17,7 +17,8 @@ use crate::{
     source::{
         Sink,
         directory::Directory,
-        service::{self, Client, Follower, Forwarder, Outlet, Service, Spool},
+        service::{self, Client, Follower, Forwarder, Outlet, Service, Spool, Targets},
+        web::Web,
     },
 };
 
@@ -51,6 +52,18 @@ pub(super) async fn follow(
             drain.spawn(directory.await.context("read the folder")?.run(drain.clone()));
             Ok(None)
         }
+        (Source::Web(addresses), redis) => {
+            // There is no proxy key, and its inventory is called so.
+            let (_, key) = watch::channel(Secret::from(""));
+            let primary = redis.as_ref().map(|place| lead(place, &sink, api, key)).transpose()?;
+            let (web, first) = Web::new(addresses.clone(), sink, Arc::clone(&api.meters))?;
+            drain.spawn(web.run(drain.clone()));
+            wait(first).await;
+            if let Some(primary) = primary {
+                drain.spawn(primary.run(drain.clone()));
+            }
+            Ok(None)
+        }
         (Source::Service(service), redis) => {
             follow_service(config, service, redis.as_ref(), sink, api, drain).await
         }
@@ -71,13 +84,11 @@ async fn follow_service(
     drain.spawn(service::follow(service.key_file.clone(), told, drain.clone()));
     let client = Arc::new(Client::new(service, key.clone(), Arc::clone(&api.meters))?);
     let spool = pass_on(config, Outlet::Service(Arc::clone(&client)), api, drain)?;
-    let primary = match redis {
-        Some(place) => {
-            let primary = Primary::new(place, sink.clone(), Arc::clone(&api.meters), key.clone());
-            Some(primary.context("understand REDIS_ADDRESS")?)
-        }
-        None => None,
-    };
+    if config.forward_targets {
+        // Nobody else sets it.
+        api.targets.set(Targets::new(Arc::clone(&client), drain)).ok();
+    }
+    let primary = redis.map(|place| lead(place, &sink, api, key.clone())).transpose()?;
     if let Some(primary) = &primary
         && sink.store.world().environments.is_empty()
     {
@@ -97,6 +108,10 @@ async fn follow_service(
         drain.spawn(primary.run(drain.clone()));
     }
     Ok(spool)
+}
+
+fn lead(place: &Place, sink: &Sink, api: &Arc<Api>, key: watch::Receiver<Secret>) -> anyhow::Result<Primary> {
+    Primary::new(place, sink.clone(), Arc::clone(&api.meters), key).context("understand REDIS_ADDRESS")
 }
 
 async fn follow_primary(

@@ -7,6 +7,7 @@ mod forward;
 mod key;
 mod memory;
 mod page;
+mod targets;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,6 +26,7 @@ pub(crate) use self::{
     client::Client,
     forward::{Forwarder, Outlet, Spool},
     key::{follow, key},
+    targets::Targets,
 };
 use self::{
     client::{Error, Stream},

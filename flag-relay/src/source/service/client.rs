@@ -35,6 +35,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 const STREAM_SILENCE: Duration = Duration::from_secs(60);
 /// How long one answer may take as a whole.
 const ANSWER_TIME: Duration = Duration::from_secs(300);
+/// How long the service may take for a target.
+const TARGET_TIME: Duration = Duration::from_secs(10);
 const MOST_ANSWER_BYTES: usize = 256 << 20;
 const PAGE_SIZE: usize = 10;
 /// The service knows 1000 environments for one key.
@@ -193,6 +195,17 @@ impl Client {
             })
             .await?;
         Ok(Stream { response, reader: Reader::default(), waiting: std::collections::VecDeque::new() })
+    }
+
+    /// Passes on what an SDK brought for its token.
+    pub(super) async fn tell_target(&self, body: bytes::Bytes) -> Result<(), Error> {
+        const WHAT: &str = "pass a target on";
+        let request = self.http.post(format!("{}/client/auth", self.service)).timeout(TARGET_TIME);
+        let sent = request.header("Content-Type", "application/json").body(body).send().await;
+        match sent.map_err(Error::unreachable(WHAT))?.status() {
+            StatusCode::OK => Ok(()),
+            status => Err(Error::Answered { what: WHAT, status }),
+        }
     }
 
     /// Passes metrics on.
