@@ -209,11 +209,14 @@ impl Api {
     /// Refuses a key or a token; but a relay that never read its source cannot know, and an SDK that is refused gives
     /// up for good.
     fn unknown(&self, told: &str) -> Answer {
+        self.ignorant().unwrap_or_else(|| Answer::error(StatusCode::UNAUTHORIZED, told))
+    }
+
+    /// What is answered while no flags were ever read.
+    fn ignorant(&self) -> Option<Answer> {
         let knows = !self.store.world().environments.is_empty() || self.standing.now().reads > 0;
-        if knows {
-            return Answer::error(StatusCode::UNAUTHORIZED, told);
-        }
-        Answer::error(StatusCode::SERVICE_UNAVAILABLE, "no flags were read yet").later()
+        let told = || Answer::error(StatusCode::SERVICE_UNAVAILABLE, "no flags were read yet").later();
+        (!knows).then(told)
     }
 
     /// What a token is good for now: its key must still open its environment.

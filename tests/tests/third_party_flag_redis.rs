@@ -494,3 +494,14 @@ fn numbers_have_their_documented_names_and_the_dashboard_asks_for_no_other() {
     }
     house.end();
 }
+
+#[test]
+fn relays_stop_in_time_while_redis_is_frozen() {
+    let mut house = House::new();
+    house.redis.freeze(true);
+    house.saas.put_flag(&flag("f1", true));
+    serves(&house.primary, "f1", "true");
+    assert_eq!((house.replica.stop(), house.primary.stop()), (0, 0));
+    house.redis.freeze(false);
+    assert_eq!(house.saas.stop(), 0);
+}

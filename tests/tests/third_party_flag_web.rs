@@ -8,6 +8,7 @@ use tests::{
     flag::{ENVIRONMENT, KEY},
     flags::Follower,
     program::Program,
+    redis::Redis,
     wait::wait_for,
 };
 
@@ -79,4 +80,23 @@ fn files_at_addresses_are_followed_and_outlive_their_server() {
     relay.daemon.as_mut().unwrap().announce("refused: what is served stays as it was");
     serves(&relay, "second");
     assert_eq!(relay.stop(), 0);
+}
+
+#[test]
+fn an_address_that_is_wrong_for_good_keeps_nothing_else_from_replicas() {
+    let (folder, files) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    write(files.path(), "prod.yaml", &environment("one"));
+    write(files.path(), "bad.yaml", "flags: [");
+    let server = nginx(files.path());
+    let redis = Redis::start(&folder.path().join("redis"));
+    let urls = format!("http://{0}/prod.yaml,http://{0}/bad.yaml,http://{0}/missing.yaml", server.address);
+    let address = redis.address();
+    let more = [("CONFIG_URL", urls.as_str()), ("POLL_INTERVAL", "100ms"), ("REDIS_ADDRESS", &address)];
+    let mut primary = Follower::start_alone(&folder.path().join("primary"), &more);
+    primary.daemon.as_mut().unwrap().announce("refused: what is served stays as it was");
+    let mut replica = Follower::start_replica(&folder.path().join("replica"), &address, &[]);
+    serves(&replica, "one");
+    write(files.path(), "prod.yaml", &environment("second"));
+    serves(&replica, "second");
+    assert_eq!((replica.stop(), primary.stop()), (0, 0));
 }

@@ -118,7 +118,10 @@ impl Primary {
     pub(crate) async fn run(mut self, drain: Drain) {
         let mut backoff = Backoff::new(FIRST_PAUSE, MOST_PAUSE);
         while !drain.is_started() {
-            let ended = self.session(&drain, &mut backoff).await;
+            let ended = tokio::select! {
+                ended = self.session(&drain, &mut backoff) => ended,
+                () = too_late(&drain) => return,
+            };
             self.leads.send_replace(false);
             self.sink.standing.cache(false);
             let Err(error) = ended else { return };
@@ -457,6 +460,13 @@ impl Primary {
         let since = *term.deaf.get_or_insert_with(Instant::now);
         Ok((since.elapsed() > DEAF).then_some(End::Deaf))
     }
+}
+
+/// Returns when a stop has waited long enough for a Redis that does not answer; the lease runs out by itself.
+async fn too_late(drain: &Drain) {
+    const LAST_WORDS: Duration = Duration::from_secs(1);
+    drain.started().await;
+    time::sleep(LAST_WORDS).await;
 }
 
 impl Term {

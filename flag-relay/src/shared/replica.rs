@@ -36,6 +36,8 @@ const WAIT: Duration = Duration::from_secs(1);
 const MOST_READ: usize = 500;
 /// How often an environment that is being written is read again at once.
 const AGAIN: usize = 5;
+/// How long something may be other than the index says, until that is told.
+const TORN: Duration = Duration::from_secs(10);
 /// How often everything is read where there is no index.
 const LOOK: Duration = Duration::from_secs(60);
 /// What stands beside problems.
@@ -53,6 +55,8 @@ pub(crate) struct Replica {
     heard: Option<String>,
     /// When everything was read last where there is no index.
     looked: Option<Instant>,
+    /// Since when something is not what the index says.
+    torn: Option<Instant>,
     problems: BTreeMap<String, Vec<String>>,
     is_away: bool,
     first: Option<oneshot::Sender<()>>,
@@ -82,6 +86,7 @@ impl Replica {
             is_unkept: false,
             heard: None,
             looked: None,
+            torn: None,
             problems: BTreeMap::new(),
             is_away: false,
             first: Some(first),
@@ -204,9 +209,10 @@ impl Replica {
     }
 
     async fn read_index(&mut self, connection: &mut Connection, least: Head) -> RedisResult<()> {
-        let mut is_complete = true;
-        for round in 0..AGAIN {
-            is_complete = true;
+        let mut torn = BTreeSet::new();
+        for _ in 0..AGAIN {
+            torn.clear();
+            let mut is_complete = true;
             let (Some(head), index) = reader::index(connection).await? else { return Ok(()) };
             if head.mark < least.mark {
                 return Ok(());
@@ -222,7 +228,10 @@ impl Replica {
                         updates.push(Update::Environment(told));
                         taken.push((id.clone(), entry.mark));
                     }
-                    Err(Unfit::Torn) => is_complete = false,
+                    Err(Unfit::Torn) => {
+                        is_complete = false;
+                        torn.insert(id.clone());
+                    }
                     Err(error) => {
                         is_complete = false;
                         updates.clear();
@@ -252,10 +261,13 @@ impl Replica {
                 self.is_unkept = true;
                 break;
             }
-            tracing::debug!(round, "an environment is being written: it is read again");
         }
-        if !is_complete {
-            tracing::debug!("not everything is as the index says");
+        if torn.is_empty() {
+            self.torn = None;
+        } else if self.torn.get_or_insert_with(Instant::now).elapsed() > TORN {
+            for id in torn {
+                self.problem(&id, Some("what is in Redis is not what a primary wrote there"));
+            }
         }
         Ok(())
     }

@@ -304,7 +304,7 @@ impl Follower {
         }
         let is_good = problems.is_empty();
         if !is_good {
-            self.sink.standing.read(problems, now_ms());
+            self.sink.standing.read_in_part(problems, now_ms());
         }
         is_good
     }

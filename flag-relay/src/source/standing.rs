@@ -92,6 +92,11 @@ impl Standing {
         state.problems = problems;
     }
 
+    /// The source was read, and some of it was refused: that stays as it was, and the rest is what the source has.
+    pub fn read_in_part(&self, problems: BTreeMap<String, Vec<String>>, now_ms: u64) {
+        self.emptied(problems, now_ms);
+    }
+
     /// The source has nothing any more, for this reason: that is all that it has.
     pub fn emptied(&self, problems: BTreeMap<String, Vec<String>>, now_ms: u64) {
         self.read(problems, now_ms);

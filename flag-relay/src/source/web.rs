@@ -173,7 +173,12 @@ impl Web {
             }
         }
         self.problems.clone_from(&problems);
-        self.sink.standing.read(problems, now_ms());
+        // One address that is away for good must not keep replicas from what the others have.
+        if problems.is_empty() || self.known.is_empty() {
+            self.sink.standing.read(problems, now_ms());
+        } else {
+            self.sink.standing.read_in_part(problems, now_ms());
+        }
     }
 
     /// What is there, unless it is what was there.
