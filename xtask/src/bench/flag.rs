@@ -8,10 +8,11 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
     process::Command,
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::{facts, load, process::rss};
@@ -55,6 +56,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     packages::ensure_installed(packages::FOR_BENCH)?;
     command::run(&mut cargo(["build", "--release", "-p", "flag-relay"]))?;
     let stop = Stop::on_signals()?;
+    let count = usize::try_from(args.streams)?;
+    streams::make_room(count)?;
     println!("{}, {}.\n", facts::today(), facts::machine());
     let folder = tempfile::tempdir().context("make a folder")?;
     starts(args.environments, &folder.path().join("starts"), &stop)?;
@@ -72,7 +75,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for question in questions(&token) {
         one(&question, args, address, &own, &stop).with_context(|| question.name.to_owned())?;
     }
-    let count = usize::try_from(args.streams)?;
     relay.stop();
     let (mut relay, address, status) = self::relay(&own, &[])?;
     ready(&mut relay, status, &stop)?;
@@ -254,8 +256,17 @@ fn nginx(folder: &Path, files: &Path, address: SocketAddr) -> Result<Child> {
     Child::spawn("nginx", &mut command, None)
 }
 
+/// A port that nobody uses, and that is given to no connection by itself.
 fn free() -> Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0").context("find a free port")?.local_addr()?)
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + u16::try_from(std::process::id() % 10_000)?;
+    for _ in 0..1000 {
+        let address = SocketAddr::from(([127, 0, 0, 1], first + NEXT.fetch_add(1, Ordering::Relaxed)));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no port is free")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a size of memory")]

@@ -34,6 +34,14 @@ pub(super) struct Seen {
     pub(super) heard: [Duration; 3],
 }
 
+/// Lets us, and those that we start, have so many files open and some more.
+pub(super) fn make_room(count: usize) -> Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).context("ask how many files may be open")?;
+    let wanted = most.max(count as u64 + 1000);
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted)
+        .with_context(|| format!("have {wanted} files open: raise the limit of this shell"))
+}
+
 /// Opens so many streams, and changes a flag.
 pub(super) fn run(
     relay: &mut Child,
@@ -43,9 +51,6 @@ pub(super) fn run(
     count: usize,
     stop: &Stop,
 ) -> Result<Seen> {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).context("ask how many files may be open")?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("let many files be open")?;
-    ensure!(most > count as u64 + 100, "only {most} files may be open: raise the limit of this shell");
     let head = format!(
         "GET /stream HTTP/1.1\r\nHost: relay\r\nAuthorization: Bearer {token}\r\nAPI-Key: {}\r\n\r\n",
         sample::key(0)
