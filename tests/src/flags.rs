@@ -7,13 +7,14 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use ureq::Agent;
 
 use crate::{
     daemon::{Daemon, binary},
     flag::{ENVIRONMENT, KEY},
-    redis::free,
-    wait::PATIENCE,
+    redis::{Redis, free},
+    wait::{PATIENCE, wait_for},
 };
 
 /// A running `flag-relay saas`, with one environment, one SDK key and one proxy key.
@@ -278,5 +279,50 @@ impl Follower {
         let (_, told) = ask("GET", &format!("{}/health", self.url()), None, &Value::Null);
         let state = |what: &str| told[what]["state"].as_str().unwrap_or_default().to_owned();
         (state("configStatus"), state("streamStatus"))
+    }
+}
+
+/// A flag service, Redis, a primary and a replica that serves what it wrote.
+pub struct House {
+    /// The flag service.
+    pub saas: Saas,
+    /// Redis, which keeps nothing.
+    pub redis: Redis,
+    /// The primary; its folder is `primary`.
+    pub primary: Follower,
+    /// The replica; its folder is `replica`.
+    pub replica: Follower,
+    folder: TempDir,
+}
+
+impl House {
+    /// Starts all of them.
+    ///
+    /// # Panics
+    /// When one does not come up.
+    #[expect(clippy::new_without_default, reason = "it starts processes")]
+    pub fn new() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let saas = Saas::start(folder.path());
+        let redis = Redis::start(&folder.path().join("redis"));
+        let address = redis.address();
+        let more = [("REDIS_ADDRESS", address.as_str())];
+        let primary = Follower::start_primary(&folder.path().join("primary"), &saas, &more);
+        let replica = Follower::start_replica(&folder.path().join("replica"), &address, &[]);
+        wait_for("the replica to serve", || replica.served("f1"));
+        Self { saas, redis, primary, replica, folder }
+    }
+
+    /// A name in the folder of all of them.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Ends them, in good order.
+    ///
+    /// # Panics
+    /// When one does not end so.
+    pub fn end(mut self) {
+        assert_eq!((self.replica.stop(), self.primary.stop(), self.saas.stop()), (0, 0, 0));
     }
 }

@@ -1,6 +1,12 @@
 //! A primary, two replicas and Redis, cut off from each other again and again: no change is lost, none is told twice,
 //! and the changes of a flag keep their order.
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::{
     collections::HashMap,
