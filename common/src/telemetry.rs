@@ -22,7 +22,9 @@ use tracing_subscriber::{
 pub fn init(level: Level, layout: Layout) {
     let own = ["agent_relay", "autostop", "common", "flag_relay", "forwarder", "goproxy"]
         .map(|target| (target, level));
-    let filter = Targets::new().with_default(level.min(Level::WARN)).with_targets(own);
+    // The client of Redis warns of every connection of a cluster that breaks; whoever uses it tells of it once.
+    let quiet = ("redis", level.min(Level::ERROR));
+    let filter = Targets::new().with_default(level.min(Level::WARN)).with_targets(own).with_targets([quiet]);
     let registry = tracing_subscriber::registry();
     if let Some(journal) = journal() {
         registry.with(journal.with_filter(filter)).init();

@@ -11,7 +11,7 @@ mod streams;
 mod values;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -34,7 +34,7 @@ use crate::{
     meters::Meters,
     roster::Roster,
     secret::KeyHash,
-    source::standing::Standing,
+    source::{service::Targets, standing::Standing},
     store::Store,
     token::{Grant, Tokens},
     usage::{Posted, Usage},
@@ -60,6 +60,8 @@ pub struct Api {
     pub(crate) usage: Usage,
     pub(crate) meters: Arc<Meters>,
     pub(crate) roster: Roster,
+    /// Where targets go on to.
+    pub(crate) targets: OnceLock<Targets>,
     /// Whether `/metrics` is shown to everybody here.
     pub(crate) shows_metrics: bool,
 }
@@ -201,7 +203,20 @@ impl Api {
     fn bearer(&self, headers: &HeaderMap) -> Result<Asker, Answer> {
         let refuse = |told: &str| Answer::error(StatusCode::UNAUTHORIZED, told);
         let Some(token) = bearer(headers) else { return Err(refuse("missing or malformed jwt")) };
-        self.granted(token).ok_or_else(|| refuse("invalid or expired jwt"))
+        self.granted(token).ok_or_else(|| self.unknown("invalid or expired jwt"))
+    }
+
+    /// Refuses a key or a token; but a relay that never read its source cannot know, and an SDK that is refused gives
+    /// up for good.
+    fn unknown(&self, told: &str) -> Answer {
+        self.ignorant().unwrap_or_else(|| Answer::error(StatusCode::UNAUTHORIZED, told))
+    }
+
+    /// What is answered while no flags were ever read.
+    fn ignorant(&self) -> Option<Answer> {
+        let knows = !self.store.world().environments.is_empty() || self.standing.now().reads > 0;
+        let told = || Answer::error(StatusCode::SERVICE_UNAVAILABLE, "no flags were read yet").later();
+        (!knows).then(told)
     }
 
     /// What a token is good for now: its key must still open its environment.

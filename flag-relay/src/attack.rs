@@ -7,6 +7,7 @@ use crate::{
     keep,
     lint::lint,
     shape::Target,
+    shared,
     source::{
         layout::{self, Files},
         readable::{self, Format},
@@ -54,6 +55,11 @@ pub fn environment(bytes: &[u8]) {
     }
 }
 
+/// What Redis says: whatever the bytes are, nothing panics, and what is understood is written as it was read.
+pub fn shared(bytes: &[u8]) {
+    shared::attack(bytes);
+}
+
 /// What the flag service answers and streams: whatever the bytes are, and however they are split, nothing panics, and
 /// what they say is the same.
 pub fn answered(bytes: &[u8]) {
@@ -97,6 +103,7 @@ mod tests {
             super::asked(&bytes);
             super::environment(&bytes);
             super::answered(&bytes);
+            super::shared(&bytes);
         }
 
         #[test]

@@ -10,10 +10,13 @@ use common::{
     listen,
 };
 
-use crate::source::service::Service;
+use crate::{
+    shared::Place,
+    source::{service::Service, web::Addresses},
+};
 
 /// Every setting. Those of the documented relay keep their names and defaults.
-pub static SETTINGS: [Setting; 31] = [
+pub static SETTINGS: [Setting; 38] = [
     Setting::new("port", "PORT", "Where SDKs connect", Some("7000")),
     Setting::new("status_addr", "ADDRESS", "Where the status and the metrics are", Some("127.0.0.1:7001")),
     Setting::new("data_dir", "FOLDER", "Where what is served is kept", Some("/var/lib/wayside/flag-relay")),
@@ -21,6 +24,9 @@ pub static SETTINGS: [Setting; 31] = [
     Setting::new("bypass_auth", "BOOL", "Whether SDKs are answered without a token", Some("false")),
     Setting::new("offline", "BOOL", "Whether flags come from a folder and nothing else", Some("false")),
     Setting::new("config_dir", "FOLDER", "The folder with the environments", Some("/config")),
+    Setting::new("config_url", "URL,…", "Files with environments, asked for from time to time", None),
+    Setting::new("config_url_token", "SECRET", "Whoever asks for these files bears it", None),
+    Setting::new("poll_interval", "SECONDS", "How often they are asked for", Some("30")),
     Setting::new("proxy_key", "SECRET", "Opens the flag service", None),
     Setting::new("proxy_key_file", "FILE", "The file with that key, looked at for another one", None),
     Setting::new("client_service", "URL", "The flag service", Some("https://config.ff.harness.io/api/1.0")),
@@ -44,6 +50,15 @@ pub static SETTINGS: [Setting; 31] = [
     Setting::new("redis_username", "NAME", "Who Redis wants to know", None),
     Setting::new("redis_password", "SECRET", "The password for Redis", None),
     Setting::new("redis_db", "NUMBER", "The database in Redis", Some("0")),
+    Setting::new(
+        "redis_master",
+        "NAME",
+        "What sentinels call the server; the addresses are theirs then",
+        None,
+    ),
+    Setting::new("redis_ca", "FILE", "The authorities to believe instead of the system's, PEM", None),
+    Setting::new("redis_cert", "FILE", "The certificate chain to show to Redis, PEM", None),
+    Setting::new("redis_key", "FILE", "Its private key, PEM", None),
     Setting::new("redis_pool_size", "NUMBER", "Connections to Redis", Some("10")),
     Setting::new("metrics_stream_max_len", "NUMBER", "How many metrics wait in Redis", Some("1000")),
     Setting::new(
@@ -79,6 +94,12 @@ pub struct Config {
     pub bypass_auth: bool,
     /// Where flags come from.
     pub source: Source,
+    /// The Redis between primary and replicas.
+    pub redis: Option<Place>,
+    /// Whether the flag service is told of the targets that SDKs bring.
+    pub forward_targets: bool,
+    /// How often metrics go on; `None` for never.
+    pub metric_post: Option<Duration>,
     /// The certificate chain and the private key.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Shows the metrics to everybody.
@@ -94,8 +115,12 @@ pub struct Config {
 pub enum Source {
     /// A folder, watched for changes.
     Directory(PathBuf),
+    /// Files at addresses.
+    Web(Addresses),
     /// The flag service, followed.
     Service(Service),
+    /// What a primary wrote into Redis.
+    Replica,
 }
 
 impl Configured for Config {
@@ -136,6 +161,9 @@ impl Config {
             data_dir: settings.optional("data_dir").unwrap_or_default().into(),
             auth_secret,
             bypass_auth: settings.flag("bypass_auth"),
+            redis: redis(&mut settings),
+            metric_post: seconds(&mut settings, "metric_post_duration"),
+            forward_targets: settings.flag("forward_targets"),
             source: source(&mut settings),
             tls,
             prometheus: prometheus.then(|| settings.listen_port("prometheus_port")),
@@ -150,16 +178,25 @@ fn source(settings: &mut Settings) -> Source {
     if settings.flag("offline") {
         return Source::Directory(settings.optional("config_dir").unwrap_or_default().into());
     }
-    if settings.optional("redis_address").is_some() || settings.flag("read_replica") {
-        settings.problem("REDIS_ADDRESS, READ_REPLICA: Redis is not there yet; leave them out".to_owned());
+    if settings.flag("read_replica") {
+        return Source::Replica;
     }
-    if settings.flag("forward_targets") {
-        settings.refuse("forward_targets", "leave it out: targets are not passed on yet");
+    let urls = settings.list("config_url");
+    if !urls.is_empty() {
+        if !urls.iter().all(|url| is_url(url)) {
+            settings.refuse("config_url", "use http:// or https://");
+        }
+        let every = seconds(settings, "poll_interval").unwrap_or_else(|| {
+            settings.refuse("poll_interval", "use a length of time above zero");
+            Duration::MAX
+        });
+        return Source::Web(Addresses { urls, token: settings.secret("config_url_token"), every });
     }
     let (key, key_file) = (settings.secret("proxy_key"), settings.optional("proxy_key_file").map(Into::into));
     if key.is_none() && key_file.is_none() {
         settings.problem(
-            "there is nothing to serve: set PROXY_KEY or PROXY_KEY_FILE, or OFFLINE=true and CONFIG_DIR"
+            "there is nothing to serve: set PROXY_KEY or PROXY_KEY_FILE, CONFIG_URL, or OFFLINE=true and \
+             CONFIG_DIR"
                 .to_owned(),
         );
     }
@@ -168,16 +205,54 @@ fn source(settings: &mut Settings) -> Source {
         key_file,
         client_service: address(settings, "client_service"),
         metric_service: address(settings, "metric_service"),
-        metric_post: seconds(settings, "metric_post_duration"),
+    })
+}
+
+/// What is set for Redis; with a folder as the source, nothing is asked.
+fn redis(settings: &mut Settings) -> Option<Place> {
+    let is_replica = settings.flag("read_replica");
+    if settings.flag("offline") {
+        return None;
+    }
+    let addresses = settings.list("redis_address");
+    if addresses.is_empty() {
+        if is_replica {
+            settings
+                .problem("READ_REPLICA wants REDIS_ADDRESS: a replica serves what is in Redis".to_owned());
+        }
+        return None;
+    }
+    let path = |settings: &Settings, key: &str| settings.optional(key).map(PathBuf::from);
+    let identity = match (path(settings, "redis_cert"), path(settings, "redis_key")) {
+        (Some(chain), Some(key)) => Some((chain, key)),
+        (None, None) => None,
+        _ => {
+            settings.problem("REDIS_CERT and REDIS_KEY: set both, or none".to_owned());
+            None
+        }
+    };
+    Some(Place {
+        addresses,
+        username: settings.optional("redis_username").map(str::to_owned),
+        password: settings.secret("redis_password"),
+        database: settings.parse("redis_db", "a number"),
+        master: settings.optional("redis_master").map(str::to_owned),
+        authorities: path(settings, "redis_ca"),
+        identity,
+        most_metrics: settings.parse::<usize>("metrics_stream_max_len", "a number").max(1),
     })
 }
 
 fn address(settings: &mut Settings, key: &'static str) -> String {
     let told = settings.required(key);
-    if !told.starts_with("http://") && !told.starts_with("https://") {
+    if !is_url(&told) {
         settings.refuse(key, "use http:// or https://");
     }
     told
+}
+
+fn is_url(told: &str) -> bool {
+    told.starts_with("http://") || told.starts_with("https://")
 }
 
 fn tls(settings: &mut Settings) -> Option<(PathBuf, PathBuf)> {

@@ -112,6 +112,12 @@ impl Environment {
         }
     }
 
+    /// The groups with both `servingRules` and `rules`, as they stand in Redis; in the order of the rules.
+    pub fn both_groups(&self) -> Listed {
+        let groups: Vec<shape::Segment> = self.groups.parse();
+        Listed::new(&groups.iter().map(listed::with_both).collect::<Vec<_>>())
+    }
+
     /// The flag of this identifier, as server SDKs are told.
     pub fn told_flag(&self, identifier: &str) -> Option<bytes::Bytes> {
         self.flags.item(self.rules.flag_at(identifier)?)

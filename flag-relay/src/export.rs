@@ -5,6 +5,7 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::{Context as _, ensure};
@@ -62,10 +63,9 @@ fn export(matches: &ArgMatches) -> anyhow::Result<()> {
         key_file: matches.get_one::<PathBuf>("proxy_key_file").cloned(),
         client_service: matches.get_one::<String>("client_service").cloned().unwrap_or_default(),
         metric_service: String::new(),
-        metric_post: None,
     };
     let (_told, key) = service::key(&service).context("set PROXY_KEY or PROXY_KEY_FILE")?;
-    let client = Client::new(&service, key)?;
+    let client = Client::new(&service, key, Arc::default())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let environments =
         runtime.block_on(client.configuration(None)).map_err(|error| anyhow::anyhow!(error.told()))?;

@@ -3,14 +3,13 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use common::drain::Drain;
+use common::{disk, drain::Drain};
 use serde::{Deserialize, Serialize};
 use tokio::{task::spawn_blocking, time};
 
@@ -109,12 +108,7 @@ impl Keep {
             Some(environment) => encode(environment)?,
             None => gone(id, world.past(id))?,
         };
-        let path = self.0.join(file_name(id));
-        let beside = path.with_extension("new");
-        let mut file = File::create(&beside)?;
-        file.write_all(&kept)?;
-        file.sync_data()?;
-        fs::rename(&beside, &path)
+        disk::replace_private(&self.0.join(file_name(id)), &kept)
     }
 }
 

@@ -25,6 +25,7 @@ mod sdk;
 pub mod secret;
 pub mod server;
 pub mod shape;
+pub mod shared;
 pub mod source;
 mod status;
 pub mod store;

@@ -1,5 +1,7 @@
 //! The numbers for `/metrics`, under the names that the documented dashboards know.
 
+mod relays;
+
 use std::{
     sync::{
         Arc,
@@ -14,6 +16,8 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+
+use self::relays::Relays;
 
 /// SDKs that are told apart: keys of clients are no secrets, and whoever has one can make up names.
 const MOST_SDKS: usize = 2000;
@@ -77,7 +81,9 @@ pub struct Meters {
     /// Events that were written to streams.
     pub(crate) events: Gauge,
     ended: Family<Reason, Counter>,
-    forwarded: Family<Forwarded, Counter>,
+    forwarded: Family<Forwarded, Gauge>,
+    /// What goes between relays.
+    pub(crate) relays: Relays,
     /// Loads of the source in which something was refused.
     pub(crate) refused_loads: Counter,
     /// Connections that were accepted.
@@ -113,7 +119,9 @@ impl Default for Meters {
         registry.register("flag_relay_source_refused", help, refused_loads.clone());
         let connections = Counter::default();
         registry.register("flag_relay_connections", "Connections that were accepted", connections.clone());
+        let relays = Relays::new(&mut registry);
         Self {
+            relays,
             registry,
             requests,
             durations,
@@ -170,6 +178,15 @@ impl Meters {
     /// A body of metrics was passed on, or could not be.
     pub(crate) fn forwarded(&self, environment: &str, error: &'static str) {
         self.forwarded.get_or_create(&Forwarded { envID: environment.to_owned(), error }).inc();
+    }
+
+    /// So many events were written to a stream, by a replica or not.
+    pub(crate) fn told(&self, count: usize, is_replica: bool) {
+        if is_replica {
+            self.relays.to_sdks.add(count);
+        } else {
+            self.events.inc_by(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     pub(crate) fn stream_ended(&self, reason: &'static str) {

@@ -1,12 +1,12 @@
 //! Brings everything together: serves what was kept, reads the source, and runs until the stop.
 
 mod secret;
+mod sources;
 
 use std::{
     fs::File,
     net::TcpListener,
-    path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -27,12 +27,7 @@ use crate::{
     keep::Keep,
     meters::Meters,
     roster::Roster,
-    source::{
-        Sink,
-        directory::Directory,
-        service::{self, Client, Follower, Forwarder, Service, Spool},
-        standing::Standing,
-    },
+    source::standing::Standing,
     status,
     store::Store,
     tls,
@@ -69,11 +64,12 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
         bypass_auth: config.bypass_auth,
         seen: Seen::default(),
         usage: match &config.source {
-            Source::Service(service) if service.metric_post.is_some() => Usage::passed_on(),
+            Source::Service(_) | Source::Replica if config.metric_post.is_some() => Usage::passed_on(),
             _ => Usage::default(),
         },
         meters: Arc::clone(&meters),
         roster: Roster::default(),
+        targets: OnceLock::new(),
         shows_metrics: metrics_port.is_none() && config.prometheus.is_some(),
     });
     let readiness = Readiness::default();
@@ -89,18 +85,9 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
         serve_status(listener, status::metrics(&api), &drain);
     }
 
-    let sink = Sink { store: Arc::clone(&store), standing, drain: drain.clone() };
     let (own, kept) = (Arc::clone(&store), keep.clone());
     spawn_blocking(move || own.apply(kept.read())).await.context("read what was kept")?;
-    let spool = match config.source.clone() {
-        Source::Directory(folder) => {
-            follow_folder(folder, sink, meters, &drain).await?;
-            None
-        }
-        Source::Service(service) => {
-            follow_service(&service, sink, Arc::clone(&api), &config.data_dir, &drain).await?
-        }
-    };
+    let spool = sources::follow(&config, &api, &drain).await?;
     tracing::info!(environments = store.world().environments.len(), "the flags are read");
     drain.spawn(keep.run(Arc::clone(&store), drain.clone()));
 
@@ -121,46 +108,6 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
         spool.keep();
     }
     Ok(())
-}
-
-async fn follow_folder(
-    folder: PathBuf,
-    sink: Sink,
-    meters: Arc<Meters>,
-    drain: &Drain,
-) -> anyhow::Result<()> {
-    let directory = spawn_blocking(move || {
-        let mut directory = Directory::new(folder, sink, meters);
-        directory.read(std::time::Instant::now());
-        directory
-    });
-    drain.spawn(directory.await.context("read the folder")?.run(drain.clone()));
-    Ok(())
-}
-
-/// Returns once everything was read, or could not be: an SDK that came before would be told that its key is unknown.
-async fn follow_service(
-    service: &Service,
-    sink: Sink,
-    api: Arc<Api>,
-    data_dir: &Path,
-    drain: &Drain,
-) -> anyhow::Result<Option<Arc<Spool>>> {
-    const FIRST_READ: Duration = Duration::from_secs(10);
-    let (told, key) = service::key(service).context("read the proxy key")?;
-    drain.spawn(service::follow(service.key_file.clone(), told, drain.clone()));
-    let client = Arc::new(Client::new(service, key.clone())?);
-    let mut spool = None;
-    if let Some(every) = service.metric_post {
-        let forwarder = Forwarder::new(Arc::clone(&api), Arc::clone(&client), data_dir, every)?;
-        spool = Some(Arc::clone(&forwarder.spool));
-        drain.spawn(forwarder.run(drain.clone()));
-    }
-    let (follower, first) = Follower::new(client, sink, Arc::clone(&api.meters), key);
-    drain.spawn(follower.run(drain.clone()));
-    // Whatever it is, what was kept is served now.
-    time::timeout(FIRST_READ, first).await.ok();
-    Ok(spool)
 }
 
 /// Ready once there is something to serve.

@@ -6,10 +6,12 @@ pub mod layout;
 pub mod readable;
 pub mod service;
 pub mod standing;
+pub mod web;
 
 use std::sync::Arc;
 
 use common::drain::Drain;
+use tokio::sync::Notify;
 
 use self::standing::Standing;
 use crate::store::Store;
@@ -21,6 +23,8 @@ pub struct Sink {
     pub store: Arc<Store>,
     /// What `/health` says of the source.
     pub standing: Arc<Standing>,
+    /// Asks the source to read everything now.
+    pub look: Arc<Notify>,
     /// Ends the source.
     pub drain: Drain,
 }

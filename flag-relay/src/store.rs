@@ -11,7 +11,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub use self::world::{Applied, Refused, Update, World};
 use crate::{environment::Environment, hub::Hub, secret::KeyHash};
@@ -26,6 +26,7 @@ pub struct Store {
     pub hub: Hub,
     unkept: Mutex<BTreeSet<Arc<str>>>,
     changed: Notify,
+    told: watch::Sender<()>,
 }
 
 impl Store {
@@ -42,6 +43,7 @@ impl Store {
                 .unwrap_or_else(PoisonError::into_inner)
                 .extend(applied.touched.iter().cloned());
             self.changed.notify_one();
+            self.told.send_replace(());
         }
         for (environment, changes) in &applied.changes {
             self.hub.announce(environment, changes, now);
@@ -49,6 +51,11 @@ impl Store {
         // Streams whose key is gone look and end; the others look and go on.
         self.hub.look_at_keys(&applied.keys_changed);
         applied
+    }
+
+    /// Tells of every change from now on.
+    pub fn watch(&self) -> watch::Receiver<()> {
+        self.told.subscribe()
     }
 
     /// As it is now.

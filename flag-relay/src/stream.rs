@@ -157,7 +157,7 @@ impl Stream {
                     self.push(&frame::ofrep(&last));
                 }
             }
-            api.meters.events.inc_by(i64::try_from(self.out.len()).unwrap_or(i64::MAX));
+            api.meters.told(self.out.len(), api.standing.is_replica());
         }
     }
 

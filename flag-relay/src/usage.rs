@@ -26,6 +26,14 @@ impl Usage {
         taken.map(|taken| taken.all()).unwrap_or_default()
     }
 
+    /// This could not be passed on, and is to be taken later.
+    pub fn put_back(&self, unsent: Vec<(Use, Count)>) {
+        if let Some(ledger) = &self.unsent {
+            let mut ledger = lock(ledger);
+            unsent.into_iter().for_each(|(used, count)| ledger.put_back(used, &count));
+        }
+    }
+
     /// Adds what an SDK posted; `now_ms` are milliseconds since 1970. Returns the kind of that SDK.
     pub fn add(&self, environment: &Arc<str>, posted: &Posted, now_ms: u64) {
         lock(&self.all).add(environment, posted, now_ms);

@@ -7,12 +7,14 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use ureq::Agent;
 
 use crate::{
     daemon::{Daemon, binary},
     flag::{ENVIRONMENT, KEY},
-    wait::PATIENCE,
+    redis::{Redis, free},
+    wait::{PATIENCE, wait_for},
 };
 
 /// A running `flag-relay saas`, with one environment, one SDK key and one proxy key.
@@ -68,7 +70,7 @@ impl Saas {
     /// # Panics
     /// When it does not come up.
     pub fn start(folder: &Path) -> Self {
-        let mut saas = Self { daemon: None, port: 0, folder: folder.to_owned() };
+        let mut saas = Self { daemon: None, port: free(), folder: folder.to_owned() };
         saas.again();
         let place =
             json!({ "org": "o", "project": "p", "identifier": "prod", "name": "prod", "production": true });
@@ -154,7 +156,7 @@ impl Saas {
     }
 }
 
-/// A running relay that follows the service.
+/// A running relay that follows the service, or what a primary wrote into Redis.
 pub struct Follower {
     /// Its process.
     pub daemon: Option<Daemon>,
@@ -163,7 +165,7 @@ pub struct Follower {
     /// Where its status is.
     pub status: u16,
     folder: PathBuf,
-    service: u16,
+    variables: Vec<(String, String)>,
 }
 
 impl Follower {
@@ -172,8 +174,42 @@ impl Follower {
     /// # Panics
     /// When it does not come up.
     pub fn start(folder: &Path, saas: &Saas) -> Self {
-        let mut relay =
-            Self { daemon: None, port: 0, status: 0, folder: folder.to_owned(), service: saas.port };
+        Self::start_primary(folder, saas, &[])
+    }
+
+    /// Starts it with more variables, such as where Redis is.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_primary(folder: &Path, saas: &Saas, more: &[(&str, &str)]) -> Self {
+        let service = format!("http://127.0.0.1:{}/api/1.0", saas.port);
+        let key = saas.folder.join("proxy-key").to_string_lossy().into_owned();
+        let own =
+            [("PROXY_KEY_FILE", key.as_str()), ("CLIENT_SERVICE", &service), ("METRIC_SERVICE", &service)];
+        Self::start_with(folder, &[&own, more].concat())
+    }
+
+    /// Starts a replica of what is in this Redis.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_replica(folder: &Path, redis: &str, more: &[(&str, &str)]) -> Self {
+        let own = [("READ_REPLICA", "true"), ("REDIS_ADDRESS", redis)];
+        Self::start_with(folder, &[&own, more].concat())
+    }
+
+    /// Starts it with these variables and nothing else that says where flags come from.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_alone(folder: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::start_with(folder, variables)
+    }
+
+    fn start_with(folder: &Path, variables: &[(&str, &str)]) -> Self {
+        let variables =
+            variables.iter().map(|(name, told)| ((*name).to_owned(), (*told).to_owned())).collect();
+        let mut relay = Self { daemon: None, port: free(), status: 0, folder: folder.to_owned(), variables };
         relay.again();
         relay
     }
@@ -183,22 +219,19 @@ impl Follower {
     /// # Panics
     /// When it does not come up.
     pub fn again(&mut self) {
-        let text = |name: &str| self.folder.join(name).to_string_lossy().into_owned();
-        let (data, key) = (text("data"), text("proxy-key"));
-        let (port, service) = (self.port.to_string(), format!("http://127.0.0.1:{}/api/1.0", self.service));
-        let mut daemon = Daemon::start(
-            "flag-relay",
-            &[
-                ("PROXY_KEY_FILE", key.as_str()),
-                ("CLIENT_SERVICE", &service),
-                ("METRIC_SERVICE", &service),
-                ("METRIC_POST_DURATION", "1"),
-                ("DATA_DIR", &data),
-                ("PORT", &port),
-                ("STATUS_ADDR", "127.0.0.1:0"),
-            ],
-        );
+        let data = self.folder.join("data").to_string_lossy().into_owned();
+        let port = self.port.to_string();
+        let mut variables = vec![
+            ("METRIC_POST_DURATION", "1"),
+            ("DATA_DIR", data.as_str()),
+            ("PORT", port.as_str()),
+            ("STATUS_ADDR", "127.0.0.1:0"),
+            ("AUTH_SECRET", "of the tests"),
+        ];
+        variables.extend(self.variables.iter().map(|(name, told)| (name.as_str(), told.as_str())));
+        let mut daemon = Daemon::start("flag-relay", &variables);
         daemon.announce("the flag service cannot be followed").announce("the proxy key was deleted");
+        daemon.announce("Redis cannot be");
         self.status = daemon.port("serving the status", "addr");
         self.port = daemon.port("listening for SDKs", "addr");
         self.daemon = Some(daemon);
@@ -246,5 +279,50 @@ impl Follower {
         let (_, told) = ask("GET", &format!("{}/health", self.url()), None, &Value::Null);
         let state = |what: &str| told[what]["state"].as_str().unwrap_or_default().to_owned();
         (state("configStatus"), state("streamStatus"))
+    }
+}
+
+/// A flag service, Redis, a primary and a replica that serves what it wrote.
+pub struct House {
+    /// The flag service.
+    pub saas: Saas,
+    /// Redis, which keeps nothing.
+    pub redis: Redis,
+    /// The primary; its folder is `primary`.
+    pub primary: Follower,
+    /// The replica; its folder is `replica`.
+    pub replica: Follower,
+    folder: TempDir,
+}
+
+impl House {
+    /// Starts all of them.
+    ///
+    /// # Panics
+    /// When one does not come up.
+    #[expect(clippy::new_without_default, reason = "it starts processes")]
+    pub fn new() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let saas = Saas::start(folder.path());
+        let redis = Redis::start(&folder.path().join("redis"));
+        let address = redis.address();
+        let more = [("REDIS_ADDRESS", address.as_str())];
+        let primary = Follower::start_primary(&folder.path().join("primary"), &saas, &more);
+        let replica = Follower::start_replica(&folder.path().join("replica"), &address, &[]);
+        wait_for("the replica to serve", || replica.served("f1"));
+        Self { saas, redis, primary, replica, folder }
+    }
+
+    /// A name in the folder of all of them.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Ends them, in good order.
+    ///
+    /// # Panics
+    /// When one does not end so.
+    pub fn end(mut self) {
+        assert_eq!((self.replica.stop(), self.primary.stop(), self.saas.stop()), (0, 0, 0));
     }
 }

@@ -20,6 +20,7 @@ pub mod keeper;
 pub mod peer;
 pub mod plugin;
 pub mod program;
+pub mod redis;
 pub mod relay;
 pub mod rude;
 pub mod systemd;

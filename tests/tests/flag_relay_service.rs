@@ -1,7 +1,7 @@
 //! A relay that follows a flag service: restarts, rotations, deletion, faults, metrics and the export.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, time::Duration};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -9,8 +9,11 @@ use tests::{
     daemon::binary,
     flag::{ENVIRONMENT, KEY},
     flags::{Follower, Saas, ask, flag, text_flag},
-    wait::wait_for,
+    wait::{wait_for, wait_within},
 };
+
+/// Failures one after the other are let pass longer each time.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 fn both(folder: &TempDir) -> (Saas, Follower) {
     let saas = Saas::start(folder.path());
@@ -168,7 +171,7 @@ fn no_fault_shows_anything_that_was_not_or_goes_back() {
             last = seen;
         }
         let number = number.to_string();
-        wait_for(&format!("{number} in spite of {fault}"), || {
+        wait_within(PATIENCE, &format!("{number} in spite of {fault}"), || {
             let (value, version) = relay.served("n")?;
             let seen = (value.parse::<u64>().unwrap(), version);
             assert!(seen.0 >= last.0 && seen.1 >= last.1, "{fault}: {seen:?} after {last:?}");
@@ -176,7 +179,7 @@ fn no_fault_shows_anything_that_was_not_or_goes_back() {
             (value == number).then_some(())
         });
         let what = format!("f1 in spite of {fault}");
-        wait_for(&what, || relay.served("f1").filter(|served| served.0 == "true"));
+        wait_within(PATIENCE, &what, || relay.served("f1").filter(|served| served.0 == "true"));
         saas.fail(&json!({}));
     }
     assert_eq!((relay.stop(), saas.stop()), (0, 0));
@@ -215,6 +218,36 @@ fn metrics_arrive_to_the_unit_through_restarts_of_both() {
     assert_eq!(total(&saas), Some(3), "what was answered is on disk");
     wait_for("12", || (total(&saas) == Some(12)).then_some(()));
     assert_eq!((relay.stop(), saas.stop()), (0, 0));
+}
+
+#[test]
+fn targets_are_passed_on_where_that_is_wished() {
+    for is_wished in [true, false] {
+        let folder = TempDir::new().unwrap();
+        let mut saas = Saas::start(folder.path());
+        let wished = is_wished.to_string();
+        let mut relay =
+            Follower::start_primary(folder.path(), &saas, &[("FORWARD_TARGETS", wished.as_str())]);
+        let bring = |name: &str| {
+            let body =
+                json!({ "apiKey": KEY, "target": { "identifier": name, "attributes": { "plan": "pro" } } });
+            assert_eq!(ask("POST", &format!("{}/client/auth", relay.url()), None, &body).0, 200);
+        };
+        let seen = || {
+            let told = saas.admin("GET", &format!("/admin/environments/{ENVIRONMENT}/targets"), &Value::Null);
+            told.as_array().unwrap().clone()
+        };
+        bring("ann");
+        if is_wished {
+            let told = wait_for("the target", || seen().first().cloned());
+            assert_eq!((&told["identifier"], &told["attributes"]["plan"]), (&json!("ann"), &json!("pro")));
+        } else {
+            saas.put_flag(&flag("f1", true));
+            serves(&relay, "f1", "true");
+            assert!(seen().is_empty());
+        }
+        assert_eq!((relay.stop(), saas.stop()), (0, 0));
+    }
 }
 
 #[test]

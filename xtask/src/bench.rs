@@ -3,6 +3,7 @@
 mod autostop;
 mod contest;
 mod facts;
+mod flag;
 mod forwarder;
 mod load;
 mod pages;
@@ -19,6 +20,7 @@ pub(crate) enum Bench {
     Autostop(autostop::Args),
     Forwarder(forwarder::Args),
     AgentRelay(relay::Args),
+    FlagRelay(flag::Args),
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<()> {
@@ -27,5 +29,6 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Autostop(args) => autostop::run(args),
         Bench::Forwarder(args) => forwarder::run(args),
         Bench::AgentRelay(args) => relay::run(args),
+        Bench::FlagRelay(args) => flag::run(args),
     }
 }

@@ -69,6 +69,7 @@ pub(crate) const FOR_BENCH: &[Package] = &[
     Package("libnginx-mod-stream", Probe::File("/usr/lib/nginx/modules/ngx_stream_module.so")),
     Package("haproxy", Probe::Program("haproxy")),
     Package("wrk", Probe::Program("wrk")),
+    Package("curl", Probe::Program("curl")),
 ];
 
 impl Package {

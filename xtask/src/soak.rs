@@ -32,6 +32,8 @@ enum Name {
     /// Real processes: agents that post, a backend with outages, a disk that is full at times, and agent-relay killed
     /// at random. Wants root, for the disk.
     Relay,
+    /// Real processes and a real Redis: a primary and two replicas of flag-relay, cut off from each other at random.
+    FlagRedis,
 }
 
 /// One soak: which tests, and the variable that says how much.
@@ -57,6 +59,7 @@ impl Name {
                 let filter = &["--test", "third_party_relay_soak", "--", "--nocapture"];
                 ("tests", filter, "WAYSIDE_SOAK", 3_000)
             }
+            Self::FlagRedis => ("tests", &["--test", "third_party_flag_disconnects"], "WAYSIDE_SOAK", 1_000),
         };
         Soak { package, filter, variable, times }
     }
@@ -68,6 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     println!("Soak {:?}: {variable}={times}.", args.name);
     match args.name {
         Name::Deaths => command::run(&mut cargo(["build", "-p", "goproxy", "-p", "forwarder"]))?,
+        Name::FlagRedis => command::run(&mut cargo(["build", "-p", "flag-relay"]))?,
         Name::Relay => command::run(&mut cargo(["build", "-p", "agent-relay"]))?,
         Name::Kills => command::run(&mut cargo(["build", "-p", "autostop", "--bins"]))?,
         _ => {}

@@ -73,6 +73,11 @@ impl Answer {
         self.with(header::ALLOW, HeaderValue::from_static(methods))
     }
 
+    /// It may be otherwise soon.
+    pub(crate) fn later(self) -> Self {
+        self.with(header::RETRY_AFTER, HeaderValue::from_static("2"))
+    }
+
     /// The connection ends with it: what is left of the request is not read.
     pub(crate) fn closing(self) -> Self {
         self.with(header::CONNECTION, HeaderValue::from_static("close"))

@@ -38,13 +38,16 @@ impl Api {
         }
         let key = KeyHash::of(&asked.api_key);
         let Some(environment) = self.store.opened_by(&key) else {
-            return Answer::error(StatusCode::UNAUTHORIZED, "invalid api key");
+            return self.unknown("invalid api key");
         };
         if let Some(mut target) = target {
             if target.name.is_empty() {
                 target.name.clone_from(&target.identifier);
             }
             self.seen.put_target(&environment, target);
+            if let Some(targets) = self.targets.get() {
+                targets.pass_on(body);
+            }
         }
         let token = self.tokens.sign(&environment, &key, now().as_secs(), self.seen.session());
         *known = Some(environment);

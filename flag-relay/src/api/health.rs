@@ -17,7 +17,7 @@ impl Api {
         let told = json!({
             "configStatus": state.config,
             "streamStatus": state.stream,
-            "cacheStatus": "healthy",
+            "cacheStatus": if state.is_cache_well { "healthy" } else { "unhealthy" },
             "environments": environments,
             // What exactly is the operator's to know, at the status.
             "problems": state.problems.into_keys().collect::<Vec<_>>(),

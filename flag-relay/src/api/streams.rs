@@ -47,7 +47,8 @@ impl Api {
             return Err(Answer::error(StatusCode::BAD_REQUEST, "API-Key can't be empty"));
         };
         let Some(environment) = self.store.opened_by(&key) else {
-            return Err(Answer::error(StatusCode::NOT_FOUND, "no environment found for this API-Key"));
+            let unknown = || Answer::error(StatusCode::NOT_FOUND, "no environment found for this API-Key");
+            return Err(self.ignorant().unwrap_or_else(unknown));
         };
         if asker.as_ref().is_some_and(|asker| asker.environment.id != environment.id) {
             let told = "the token and the API-Key are for different environments";

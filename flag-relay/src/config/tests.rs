@@ -33,12 +33,30 @@ fn a_folder_is_enough() {
 #[test]
 fn a_proxy_key_is_enough() {
     let config = resolve(&["--proxy-key", "k", "--metric-post-duration", "0"]).unwrap();
+    let metric_post = config.metric_post;
     let Source::Service(service) = config.source else { panic!("it is another source") };
     assert_eq!(service.client_service, "https://config.ff.harness.io/api/1.0");
-    assert_eq!(service.metric_post, None);
+    assert_eq!(metric_post, None);
     let refused = |words: &[&str]| resolve(&[&["--proxy-key", "k"], words].concat()).unwrap_err().to_string();
-    assert!(refused(&["--redis-address", "r:6379"]).contains("Redis is not there yet"));
+    assert!(refused(&["--redis-address", "r:6379", "--redis-cert", "c"]).contains("set both, or none"));
     assert!(refused(&["--client-service", "config"]).contains("use http:// or https://"));
+}
+
+#[test]
+fn redis_makes_a_primary_or_a_replica() {
+    let config = resolve(&["--proxy-key", "k", "--redis-address", "a:1, b:2", "--redis-db", "3"]).unwrap();
+    assert!(matches!(config.source, Source::Service(_)));
+    let place = config.redis.unwrap();
+    assert_eq!(
+        (place.addresses, place.database, place.most_metrics),
+        (vec!["a:1".into(), "b:2".into()], 3, 1000)
+    );
+    let config = resolve(&["--read-replica", "true", "--redis-address", "rediss://r"]).unwrap();
+    assert!(matches!(config.source, Source::Replica) && config.redis.is_some());
+    let told = resolve(&["--read-replica", "true"]).unwrap_err().to_string();
+    assert!(told.contains("READ_REPLICA wants REDIS_ADDRESS"), "{told}");
+    let offline = resolve(&["--offline", "true", "--redis-address", "r:1"]).unwrap();
+    assert!(offline.redis.is_none(), "nothing else is asked");
 }
 
 #[test]

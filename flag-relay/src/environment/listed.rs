@@ -79,3 +79,8 @@ pub(super) fn with_rules_only(segment: &Segment) -> Segment {
     made.rules = std::mem::take(&mut made.serving_rules).into_iter().filter_map(only).flatten().collect();
     made
 }
+
+/// A group as both read it.
+pub(super) fn with_both(segment: &Segment) -> Segment {
+    Segment { rules: with_rules_only(segment).rules, ..segment.clone() }
+}

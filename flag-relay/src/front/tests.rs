@@ -51,6 +51,7 @@ impl Relay {
         let applied = store.apply(vec![Update::Environment(environment("e", flags)), other]);
         assert!(applied.refused.is_empty());
         let mut api = Api {
+            targets: std::sync::OnceLock::new(),
             store: Arc::clone(&store),
             standing: Arc::new(Standing::new(1)),
             tokens: Tokens::new(b"test"),

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     api::bearer,
     secret::KeyHash,
-    shape::{FeatureConfig, Segment},
+    shape::{FeatureConfig, Segment, Target},
 };
 
 const MOST_BODY_BYTES: usize = 16 << 20;
@@ -44,6 +44,7 @@ pub(super) fn router(office: &Arc<Office>, token: Option<Secret>) -> Router {
         .route("/admin/environments/{environment}/segments/{group}", put(put_group).delete(remove_group))
         .route("/admin/environments/{environment}/keys", get(list_keys).post(add_key))
         .route("/admin/environments/{environment}/keys/{hash}", delete(remove_key))
+        .route("/admin/environments/{environment}/targets", get(targets))
         .route("/admin/metrics", get(counts))
         .merge(keys::router())
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
@@ -168,6 +169,10 @@ async fn add_key(State(office): Desk, Path(id): Path<String>, Json(told): Json<N
 async fn remove_key(State(office): Desk, Path((id, hash)): Path<(String, String)>) -> Answer {
     office.write(|book| known(book, &id)?.keys.remove(&hash).then_some(()).ok_or_else(nothing))?;
     Ok((StatusCode::OK, Json(json!({}))))
+}
+
+async fn targets(State(office): Desk, Path(id): Path<String>) -> Result<Json<Vec<Target>>, Refusal> {
+    office.book().environments.contains_key(&id).then(|| Json(office.seen(&id))).ok_or_else(nothing)
 }
 
 async fn counts(State(office): Desk) -> Json<Counts> {

@@ -18,10 +18,13 @@ use super::{
     faults::Faults,
     pass::Passes,
 };
-use crate::api::now;
+use crate::{api::now, shape::Target};
 
 /// Events that a slow stream may be behind; then it ends, and the relay reads everything again.
 const MOST_EVENTS: usize = 4096;
+
+/// Targets of an environment that are remembered.
+const MOST_TARGETS: usize = 10_000;
 
 /// What was posted as evaluated: by environment, flag and variation.
 pub(super) type Counts = BTreeMap<String, BTreeMap<String, BTreeMap<String, u64>>>;
@@ -37,6 +40,7 @@ pub(super) struct Office {
     folder: PathBuf,
     book: Mutex<Arc<Book>>,
     counts: Mutex<Counts>,
+    targets: Mutex<BTreeMap<String, BTreeMap<String, Target>>>,
 }
 
 impl Office {
@@ -53,6 +57,7 @@ impl Office {
             look: watch::Sender::new(0),
             book: Mutex::new(Arc::new(read(&folder.join("book.json"))?)),
             counts: Mutex::new(read(&folder.join("metrics.json"))?),
+            targets: Mutex::default(),
             folder: folder.to_owned(),
         })
     }
@@ -104,6 +109,20 @@ impl Office {
 
     pub(super) fn counts(&self) -> Counts {
         lock(&self.counts).clone()
+    }
+
+    /// Remembers a target until a restart, and not more of them than there is room for.
+    pub(super) fn see(&self, environment: &str, target: Target) {
+        let mut targets = lock(&self.targets);
+        let targets = targets.entry(environment.to_owned()).or_default();
+        if targets.len() < MOST_TARGETS || targets.contains_key(&target.identifier) {
+            targets.insert(target.identifier.clone(), target);
+        }
+    }
+
+    /// The targets of an environment, as far as they were told.
+    pub(super) fn seen(&self, environment: &str) -> Vec<Target> {
+        lock(&self.targets).get(environment).into_iter().flat_map(BTreeMap::values).cloned().collect()
     }
 
     pub(super) fn faults(&self) -> MutexGuard<'_, Faults> {

@@ -21,7 +21,7 @@ use super::{
     proxykey::ProxyKey,
     streams,
 };
-use crate::{api::bearer, secret::KeyHash};
+use crate::{api::bearer, secret::KeyHash, shape::Target};
 
 const MOST_BODY_BYTES: usize = 16 << 20;
 const MOST_PAGE: usize = 1000;
@@ -37,6 +37,7 @@ pub(super) fn router(office: &Arc<Office>, drain: Drain) -> Router {
     Router::new()
         .route("/proxy/auth", post(authenticate))
         .route("/proxy/config", get(configuration))
+        .route("/client/auth", post(admit))
         .route("/stream", get(streams::open))
         .route("/client/env/{environment}/feature-configs", get(flags))
         .route("/client/env/{environment}/target-segments", get(groups))
@@ -98,6 +99,31 @@ async fn authenticate(State(desk): State<Desk>, Json(asked): Json<Asked>) -> Res
         Standing::Deleted => Err(Refusal::new(StatusCode::GONE, "the proxy key was deleted")),
         Standing::Unknown => Err(Refusal::new(StatusCode::UNAUTHORIZED, "the proxy key is unknown")),
     }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Admitted {
+    api_key: String,
+    #[serde(default)]
+    target: Option<Target>,
+}
+
+/// A relay tells of a target that an SDK brought; the token is good for nothing here, where SDKs are not served.
+async fn admit(State(desk): State<Desk>, Json(asked): Json<Admitted>) -> Result<Json<Value>, Refusal> {
+    let (office, hash) = (&desk.office, KeyHash::of(&asked.api_key));
+    let (book, told) = (office.book(), hash.to_string());
+    let opened = book.environments.iter().find(|(_, environment)| environment.keys.contains(&told));
+    let Some((id, _)) = opened else {
+        return Err(Refusal::new(StatusCode::UNAUTHORIZED, "the SDK key is unknown"));
+    };
+    if let Some(target) = asked.target.filter(|target| !target.identifier.is_empty()) {
+        office.see(id, target);
+    }
+    // One after the other: both look into the same.
+    let (now_ms, generation) = (office.now_ms(), office.faults().generation);
+    let token = office.passes.sign(&office.account, &hash, generation, now_ms);
+    Ok(Json(json!({ "authToken": token })))
 }
 
 #[derive(Deserialize)]

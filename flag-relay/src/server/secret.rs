@@ -1,11 +1,8 @@
 //! The secret that signs tokens: the one that was told, or one that is made once and kept.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-};
+use std::{fs, io};
 
+use common::disk;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::config::Config;
@@ -27,10 +24,6 @@ pub(super) fn read_or_make(config: &Config) -> io::Result<Vec<u8>> {
     }
     let mut secret = vec![0; BYTES];
     SystemRandom::new().fill(&mut secret).map_err(|_| io::Error::other("the system has no random bytes"))?;
-    let beside = path.with_extension("new");
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    file.write_all(&secret)?;
-    file.sync_all()?;
-    fs::rename(&beside, &path)?;
+    disk::replace_private(&path, &secret)?;
     Ok(secret)
 }

@@ -7,6 +7,7 @@ mod forward;
 mod key;
 mod memory;
 mod page;
+mod targets;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,8 +24,9 @@ use tokio::{
 
 pub(crate) use self::{
     client::Client,
-    forward::{Forwarder, Spool},
+    forward::{Forwarder, Outlet, Spool},
     key::{follow, key},
+    targets::Targets,
 };
 use self::{
     client::{Error, Stream},
@@ -50,8 +52,6 @@ pub struct Service {
     pub client_service: String,
     /// Where metrics go.
     pub metric_service: String,
-    /// How often metrics go on; `None` for never.
-    pub metric_post: Option<Duration>,
 }
 
 /// How long a failure is let pass at first, and at the most: the documented relay asks every minute.
@@ -114,6 +114,7 @@ impl Follower {
             };
             self.first.take();
             self.sink.standing.stream(StreamState::Disconnected, now_ms());
+            self.meters.relays.hears(false);
             match end {
                 End::Stop => return,
                 End::KeyChanged => {
@@ -130,6 +131,7 @@ impl Follower {
             tokio::select! {
                 () = drain.started() => return,
                 () = time::sleep(backoff.wait(fastrand::f64())) => {}
+                () = self.sink.look.notified() => {}
                 changed = self.key.changed() => if changed.is_ok() { backoff.reset() },
             }
         }
@@ -155,6 +157,8 @@ impl Follower {
 
     async fn listen(&mut self, mut stream: Stream) -> End {
         self.sink.standing.stream(StreamState::Connected, now_ms());
+        self.meters.relays.hears(true);
+        self.meters.relays.from_service.begin();
         tracing::info!("the account stream is open");
         let mut look = time::Instant::now() + FIRST_LOOK;
         loop {
@@ -165,7 +169,7 @@ impl Follower {
                     Ok(()) => return End::KeyChanged,
                     Err(_) => return End::Stop,
                 },
-                () = time::sleep_until(look) => {
+                () = wanted(&self.sink, look) => {
                     look = time::Instant::now() + LOOK.mul_f64(0.5 + fastrand::f64());
                     match self.read_all().await {
                         Ok(()) => continue,
@@ -183,6 +187,9 @@ impl Follower {
                     continue;
                 }
             };
+            if event.is_ok() {
+                self.meters.relays.from_service.add(1);
+            }
             let taken = match event {
                 Ok(Event::Account(Account::KeyDeleted)) => return End::KeyDeleted,
                 Ok(Event::Account(account)) => self.take(account).await,
@@ -297,7 +304,7 @@ impl Follower {
         }
         let is_good = problems.is_empty();
         if !is_good {
-            self.sink.standing.read(problems, now_ms());
+            self.sink.standing.read_in_part(problems, now_ms());
         }
         is_good
     }
@@ -330,7 +337,15 @@ impl Follower {
         }
         self.memory = Memory::default();
         self.apply(vec![Update::Only(BTreeSet::new())]);
-        self.sink.standing.read(BTreeMap::from([(PLACE.to_owned(), vec![WHY.to_owned()])]), now_ms());
+        self.sink.standing.emptied(BTreeMap::from([(PLACE.to_owned(), vec![WHY.to_owned()])]), now_ms());
+    }
+}
+
+/// Returns when everything is to be read: at this time, or when it is asked for.
+async fn wanted(sink: &Sink, at: time::Instant) {
+    tokio::select! {
+        () = time::sleep_until(at) => {}
+        () = sink.look.notified() => {}
     }
 }
 

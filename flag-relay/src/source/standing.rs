@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Whether what is served is what the source has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -20,7 +20,7 @@ pub enum ConfigState {
 }
 
 /// Whether changes are heard of as they happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum StreamState {
     /// They are.
@@ -51,6 +51,12 @@ pub struct State {
     pub problems: BTreeMap<String, Vec<String>>,
     /// When the source was last read without a fault, in milliseconds since 1970; 0 for never.
     pub read_ms: u64,
+    /// How often it was read so.
+    pub reads: u64,
+    /// Whether what is served is all that the source has: also when it has nothing any more.
+    pub is_whole: bool,
+    /// Whether what is shared with other relays can be reached.
+    pub is_cache_well: bool,
 }
 
 /// How a source stands; told by the source, asked by everybody.
@@ -65,6 +71,9 @@ impl Standing {
             stream: Since { state: StreamState::Initializing, since: now_ms },
             problems: BTreeMap::new(),
             read_ms: 0,
+            reads: 0,
+            is_whole: false,
+            is_cache_well: true,
         }))
     }
 
@@ -72,13 +81,45 @@ impl Standing {
     pub fn read(&self, problems: BTreeMap<String, Vec<String>>, now_ms: u64) {
         let mut state = self.lock();
         let now = if problems.is_empty() { ConfigState::Synced } else { ConfigState::FailedToSync };
-        if problems.is_empty() {
+        state.is_whole = problems.is_empty();
+        if state.is_whole {
             state.read_ms = now_ms;
+            state.reads += 1;
         }
         if state.config.state != now {
             state.config = Since { state: now, since: now_ms };
         }
         state.problems = problems;
+    }
+
+    /// The source was read, and some of it was refused: that stays as it was, and the rest is what the source has.
+    pub fn read_in_part(&self, problems: BTreeMap<String, Vec<String>>, now_ms: u64) {
+        self.emptied(problems, now_ms);
+    }
+
+    /// The source has nothing any more, for this reason: that is all that it has.
+    pub fn emptied(&self, problems: BTreeMap<String, Vec<String>>, now_ms: u64) {
+        self.read(problems, now_ms);
+        let mut state = self.lock();
+        (state.is_whole, state.reads) = (true, state.reads + 1);
+    }
+
+    /// Somebody else wrote what is served, and it was read.
+    pub fn replicate(&self, problems: BTreeMap<String, Vec<String>>, now_ms: u64) {
+        let mut state = self.lock();
+        if state.config.state != ConfigState::ReadReplica {
+            state.config = Since { state: ConfigState::ReadReplica, since: now_ms };
+        }
+        if problems.is_empty() {
+            state.read_ms = now_ms;
+            state.reads += 1;
+        }
+        state.problems = problems;
+    }
+
+    /// Whether what is shared with other relays can be reached.
+    pub fn cache(&self, is_well: bool) {
+        self.lock().is_cache_well = is_well;
     }
 
     /// Whether changes are heard of as they happen.
@@ -87,6 +128,11 @@ impl Standing {
         if state.stream.state != now {
             state.stream = Since { state: now, since: now_ms };
         }
+    }
+
+    /// Whether somebody else writes what is served.
+    pub fn is_replica(&self) -> bool {
+        self.lock().config.state == ConfigState::ReadReplica
     }
 
     /// How it stands now.

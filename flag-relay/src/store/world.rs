@@ -59,6 +59,8 @@ pub struct Applied {
     pub keys_changed: BTreeSet<Arc<str>>,
     /// Environments that are not as they were.
     pub touched: BTreeSet<Arc<str>>,
+    /// Those of which a key opens another environment so far.
+    waiting: Vec<(shape::Environment, Option<History>)>,
 }
 
 /// Everything that is served at one moment.
@@ -88,6 +90,15 @@ impl World {
         let mut applied = Applied::default();
         for update in updates {
             next.take(update, now_s, &mut applied);
+        }
+        // A key that moved may have come before it went.
+        for (told, kept) in std::mem::take(&mut applied.waiting) {
+            next.replace(told, kept, now_s, &mut applied);
+        }
+        for (told, _) in std::mem::take(&mut applied.waiting) {
+            let place = format!("environment {}", told.id);
+            let problem = Problem { place, text: "one of its SDK keys opens another environment".to_owned() };
+            applied.refused.push(Refused { environment: told.id, problems: vec![problem] });
         }
         for id in &applied.touched {
             let nothing = History::default();
@@ -159,9 +170,7 @@ impl World {
         let id = told.id.clone();
         let taken = |key: &&KeyHash| self.keys.get(*key).is_some_and(|other| **other != *id);
         if told.keys.iter().any(|key| taken(&key)) {
-            let place = format!("environment {id}");
-            let problem = Problem { place, text: "one of its SDK keys opens another environment".to_owned() };
-            applied.refused.push(Refused { environment: id, problems: vec![problem] });
+            applied.waiting.push((told, kept));
             return;
         }
         let old = self.environments.get(id.as_str());

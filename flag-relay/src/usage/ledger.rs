@@ -124,6 +124,13 @@ impl Ledger {
         }
     }
 
+    /// Adds what was taken out before.
+    pub(super) fn put_back(&mut self, used: Use, put: &Count) {
+        let count = self.uses.entry(used).or_default();
+        count.evaluations = count.evaluations.saturating_add(put.evaluations);
+        count.last_ms = count.last_ms.max(put.last_ms);
+    }
+
     pub(super) fn all(&self) -> Vec<(Use, Count)> {
         self.uses.iter().map(|(used, count)| (used.clone(), count.clone())).collect()
     }

@@ -24,6 +24,7 @@ impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let sink = Sink {
+            look: Arc::default(),
             store: Arc::new(Store::default()),
             standing: Arc::new(Standing::new(1)),
             drain: Drain::default(),

@@ -3,7 +3,7 @@
 use std::{
     error::Error as _,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -23,7 +23,10 @@ use super::{
     events::{Event, Reader},
     page::{Page, Pages},
 };
-use crate::shape::{self, FeatureConfig, Segment};
+use crate::{
+    meters::Meters,
+    shape::{self, FeatureConfig, Segment},
+};
 
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// How long an answer may be silent.
@@ -32,6 +35,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 const STREAM_SILENCE: Duration = Duration::from_secs(60);
 /// How long one answer may take as a whole.
 const ANSWER_TIME: Duration = Duration::from_secs(300);
+/// How long the service may take for a target.
+const TARGET_TIME: Duration = Duration::from_secs(10);
 const MOST_ANSWER_BYTES: usize = 256 << 20;
 const PAGE_SIZE: usize = 10;
 /// The service knows 1000 environments for one key.
@@ -107,6 +112,7 @@ pub(crate) struct Client {
     metrics: String,
     key: watch::Receiver<Secret>,
     pass: Mutex<Option<Arc<Pass>>>,
+    meters: Arc<Meters>,
 }
 
 /// The account stream.
@@ -121,7 +127,11 @@ impl Client {
     ///
     /// # Errors
     /// When TLS cannot be set up.
-    pub(crate) fn new(service: &Service, key: watch::Receiver<Secret>) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        service: &Service,
+        key: watch::Receiver<Secret>,
+        meters: Arc<Meters>,
+    ) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .use_preconfigured_tls(trust::client(&Trust::System)?)
             .connect_timeout(CONNECT_TIME)
@@ -129,7 +139,7 @@ impl Client {
             .build()?;
         let base = |url: &str| url.trim_end_matches('/').to_owned();
         let (service, metrics) = (base(&service.client_service), base(&service.metric_service));
-        Ok(Self { http, service, metrics, key, pass: Mutex::default() })
+        Ok(Self { http, service, metrics, key, pass: Mutex::default(), meters })
     }
 
     /// The environments of the key, or the one of this id.
@@ -185,6 +195,17 @@ impl Client {
             })
             .await?;
         Ok(Stream { response, reader: Reader::default(), waiting: std::collections::VecDeque::new() })
+    }
+
+    /// Passes on what an SDK brought for its token.
+    pub(super) async fn tell_target(&self, body: bytes::Bytes) -> Result<(), Error> {
+        const WHAT: &str = "pass a target on";
+        let request = self.http.post(format!("{}/client/auth", self.service)).timeout(TARGET_TIME);
+        let sent = request.header("Content-Type", "application/json").body(body).send().await;
+        match sent.map_err(Error::unreachable(WHAT))?.status() {
+            StatusCode::OK => Ok(()),
+            status => Err(Error::Answered { what: WHAT, status }),
+        }
     }
 
     /// Passes metrics on.
@@ -251,8 +272,12 @@ impl Client {
         if !pass.account.is_empty() {
             request = request.header("Harness-Accountid", &pass.account);
         }
-        let sent = time::timeout(SILENCE, request.send()).await.map_err(|_| Error::Silent(what))?;
-        sent.map_err(Error::unreachable(what))
+        let begun = Instant::now();
+        let sent = time::timeout(SILENCE, request.send()).await;
+        let code =
+            sent.as_ref().ok().and_then(|sent| sent.as_ref().ok()).map_or(0, |told| told.status().as_u16());
+        self.meters.relays.asked(what, code, begun.elapsed());
+        sent.map_err(|_| Error::Silent(what))?.map_err(Error::unreachable(what))
     }
 
     /// The token of the key as it is now.

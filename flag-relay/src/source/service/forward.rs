@@ -1,11 +1,10 @@
 //! Passes on what SDKs posted as evaluated: added up, kept on disk until the service has it.
 
 use std::{
-    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -20,6 +19,7 @@ use tokio::{task::spawn_blocking, time};
 use super::client::{Client, Error};
 use crate::{
     api::{Api, now},
+    shared,
     usage::{Count, Use},
 };
 
@@ -37,14 +37,24 @@ pub(crate) struct Spool {
     api: Arc<Api>,
     folder: PathBuf,
     number: AtomicU64,
+    /// Whoever is told that everything is on disk must not be told so while another is still writing it.
+    writing: Mutex<()>,
 }
 
 /// Passes metrics on.
 pub(crate) struct Forwarder {
     /// What waits.
     pub(crate) spool: Arc<Spool>,
-    client: Arc<Client>,
+    outlet: Outlet,
     every: Duration,
+}
+
+/// Where metrics go.
+pub(crate) enum Outlet {
+    /// To the flag service.
+    Service(Arc<Client>),
+    /// To the primary.
+    Primary(Box<shared::Outlet>),
 }
 
 impl Forwarder {
@@ -54,13 +64,17 @@ impl Forwarder {
     /// When a folder cannot be made there.
     pub(crate) fn new(
         api: Arc<Api>,
-        client: Arc<Client>,
+        outlet: Outlet,
         data_dir: &Path,
         every: Duration,
     ) -> anyhow::Result<Self> {
         let folder = data_dir.join(FOLDER);
         disk::make_folder(&folder).context("make the folder of metrics that wait")?;
-        Ok(Self { spool: Arc::new(Spool { api, folder, number: AtomicU64::new(0) }), client, every })
+        Ok(Self {
+            spool: Arc::new(Spool { api, folder, number: AtomicU64::new(0), writing: Mutex::default() }),
+            outlet,
+            every,
+        })
     }
 
     /// Passes on from time to time until the drain starts.
@@ -100,44 +114,67 @@ impl Forwarder {
             let environment = kept.as_ref().and_then(|kept| kept.get("environment")?.as_str());
             let body = kept.as_ref().and_then(|kept| kept.get("body"));
             if let Some((environment, body)) = environment.zip(body) {
-                match self.client.post(environment, serde_json::to_vec(body)?).await {
-                    Ok(()) => self.spool.api.meters.forwarded(environment, "false"),
-                    // Told again, it would be refused again.
-                    Err(Error::Answered { status, .. }) if is_final(status) => {
-                        self.spool.api.meters.forwarded(environment, "true");
-                        tracing::warn!(environment, %status, "the flag service refuses metrics: they are dropped");
+                match &self.outlet {
+                    Outlet::Service(client) => self.tell(client, environment, body).await?,
+                    Outlet::Primary(outlet) => {
+                        outlet.post(environment, body).await?;
+                        self.spool.api.meters.forwarded(environment, "false");
                     }
-                    Err(error) => return Err(anyhow::anyhow!(error.told())),
                 }
             }
             fs::remove_file(&path).context("remove metrics that were passed on")?;
         }
         Ok(())
     }
+
+    async fn tell(&self, client: &Client, environment: &str, body: &Value) -> anyhow::Result<()> {
+        let meters = &self.spool.api.meters;
+        match client.post(environment, serde_json::to_vec(body)?).await {
+            Ok(()) => meters.forwarded(environment, "false"),
+            // Told again, it would be refused again.
+            Err(Error::Answered { status, .. }) if is_final(status) => {
+                meters.forwarded(environment, "true");
+                tracing::warn!(environment, %status, "the flag service refuses metrics: they are dropped");
+            }
+            Err(error) => return Err(anyhow::anyhow!(error.told())),
+        }
+        Ok(())
+    }
 }
 
 impl Spool {
-    /// Writes what was posted since the last time.
-    pub(crate) fn keep(&self) {
-        if let Err(error) = self.write() {
-            tracing::error!("what SDKs evaluated cannot be kept, and is lost: {error:#}");
+    /// Writes what was posted since the last time; whether all of it is on disk now.
+    pub(crate) fn keep(&self) -> bool {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unsent = self.api.usage.take_unsent();
+        let kept = self.write(&mut unsent);
+        // What could not be written is written next time.
+        self.api.usage.put_back(unsent);
+        match kept {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!("what SDKs evaluated cannot be kept now: {error:#}");
+                false
+            }
         }
     }
 
-    fn write(&self) -> anyhow::Result<()> {
+    /// Takes out what was written.
+    fn write(&self, unsent: &mut Vec<(Use, Count)>) -> anyhow::Result<()> {
         let now_ms = now().as_millis();
-        let mut by_environment: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-        for (used, count) in self.api.usage.take_unsent() {
-            by_environment.entry(used.environment.to_string()).or_default().push(datum(&used, &count));
-        }
-        for (environment, data) in by_environment {
-            for data in data.chunks(MOST_ENTRIES) {
-                let number = self.number.fetch_add(1, Ordering::Relaxed);
-                let path = self.folder.join(format!("{now_ms:020}-{number:010}.json"));
-                let body = json!({ "metricsData": data, "targetData": [] });
-                let kept = json!({ "environment": environment, "body": body });
-                disk::replace(&path, &serde_json::to_vec(&kept)?).context("write metrics")?;
-            }
+        unsent.sort_by(|(one, _), (other, _)| other.environment.cmp(&one.environment));
+        while let Some((used, _)) = unsent.last() {
+            let environment = Arc::clone(&used.environment);
+            let start = unsent.iter().rposition(|(used, _)| used.environment != environment);
+            let start = start.map_or(0, |at| at + 1).max(unsent.len().saturating_sub(MOST_ENTRIES));
+            let data: Vec<Value> =
+                unsent.iter().skip(start).map(|(used, count)| datum(used, count)).collect();
+            let number = self.number.fetch_add(1, Ordering::Relaxed);
+            let path = self.folder.join(format!("{now_ms:020}-{number:010}.json"));
+            let body = json!({ "metricsData": data, "targetData": [] });
+            let kept = json!({ "environment": &*environment, "body": body });
+            disk::replace(&path, &serde_json::to_vec(&kept)?).context("write metrics")?;
+            unsent.truncate(start);
         }
         let waiting = self.waiting()?;
         let mut bytes: u64 = waiting.iter().map(|(_, bytes)| bytes).sum();

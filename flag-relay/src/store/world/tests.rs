@@ -121,3 +121,26 @@ fn what_was_kept_is_followed_by_what_changed_meanwhile() {
     assert_eq!(told(&now), [("e".to_owned(), "f".to_owned(), Event::Patch)]);
     assert_eq!(world.environments["e"].as_told().flags[0].version, 2);
 }
+
+#[test]
+fn a_key_moves_whichever_environment_is_told_first() {
+    let with = |id: &str, keys: &[&str]| {
+        let keys = keys.iter().map(|key| KeyHash::of(key)).collect();
+        Update::Environment(shape::Environment { keys, ..environment(id, vec![serving("f", "true")]) })
+    };
+    for is_turned in [false, true] {
+        let mut world = World::default();
+        apply(&mut world, vec![with("a", &["k"]), with("b", &[])]);
+        let mut updates = vec![with("a", &[]), with("b", &["k"])];
+        if is_turned {
+            updates.reverse();
+        }
+        assert!(apply(&mut world, updates).refused.is_empty());
+        assert_eq!(
+            world.opened_by(&KeyHash::of("k")).map(|found| found.id.to_string()),
+            Some("b".to_owned())
+        );
+        let refused = apply(&mut world, vec![with("a", &["k"])]).refused;
+        assert_eq!(refused.len(), 1, "a key opens one environment");
+    }
+}
