@@ -138,21 +138,13 @@ async fn instances(
     let mut pages = asked.into_paginator().send();
     let mut all = BTreeMap::new();
     while let Some(page) = pages.next().await {
-        let page = match page.map_err(Failure::from) {
-            Ok(page) => page,
-            Err(failure) if failure.kind == Kind::Gone => break,
-            Err(failure) => return Err(failure),
-        };
-        for one in page.db_instances.unwrap_or_default() {
+        let page = page.map(|page| page.db_instances);
+        gather(&mut all, page, |one| {
             let address = one.endpoint().and_then(|endpoint| endpoint.address()).map(str::to_owned);
-            let seen = Seen {
-                is_cluster: false,
-                part_of: one.db_cluster_identifier().map(str::to_owned),
-                word: one.db_instance_status().unwrap_or("in no state").to_owned(),
-                address,
-            };
-            all.insert(one.db_instance_identifier.unwrap_or_default(), seen);
-        }
+            let part_of = one.db_cluster_identifier().map(str::to_owned);
+            let seen = Seen { is_cluster: false, part_of, word: word(one.db_instance_status()), address };
+            (one.db_instance_identifier, seen)
+        })?;
     }
     Ok(all)
 }
@@ -165,18 +157,38 @@ async fn clusters(
     let mut pages = asked.into_paginator().send();
     let mut all = BTreeMap::new();
     while let Some(page) = pages.next().await {
-        let page = match page.map_err(Failure::from) {
-            Ok(page) => page,
-            Err(failure) if failure.kind == Kind::Gone => break,
-            Err(failure) => return Err(failure),
-        };
-        for one in page.db_clusters.unwrap_or_default() {
-            let word = one.status().unwrap_or("in no state").to_owned();
-            let seen = Seen { is_cluster: true, part_of: None, word, address: one.endpoint };
-            all.insert(one.db_cluster_identifier.unwrap_or_default(), seen);
-        }
+        let page = page.map(|page| page.db_clusters);
+        gather(&mut all, page, |one| {
+            let seen =
+                Seen { is_cluster: true, part_of: None, word: word(one.status()), address: one.endpoint };
+            (one.db_cluster_identifier, seen)
+        })?;
     }
     Ok(all)
+}
+
+/// All of one page, by their names. That there is none of them is no failure, and is the last page.
+fn gather<One, Error>(
+    all: &mut BTreeMap<String, Seen>,
+    page: Result<Option<Vec<One>>, Error>,
+    seen: impl Fn(One) -> (Option<String>, Seen),
+) -> Result<(), Failure>
+where
+    Failure: From<Error>,
+{
+    match page.map_err(Failure::from) {
+        Ok(page) => {
+            let named = page.unwrap_or_default().into_iter().map(seen);
+            all.extend(named.map(|(name, seen)| (name.unwrap_or_default(), seen)));
+            Ok(())
+        }
+        Err(failure) if failure.kind == Kind::Gone => Ok(()),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn word(told: Option<&str>) -> String {
+    told.unwrap_or("in no state").to_owned()
 }
 
 /// A database goes by its name, and by its ARN.

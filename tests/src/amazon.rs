@@ -1,10 +1,10 @@
 //! Amazon's services as a third party keeps them (moto), set up by hand and looked at by hand.
 
-use std::process::Command;
+use std::{net::SocketAddr, process::Command};
 
 use serde_json::{Value, json};
 
-use crate::{program::Program, wait::PATIENCE};
+use crate::{daemon::binary, plugin::Plugin, program::Program, rude::Rude, wait::PATIENCE};
 
 /// Where everything is.
 pub const REGION: &str = "eu-west-1";
@@ -29,7 +29,7 @@ impl Amazon {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> std::net::SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.moto.address
     }
 
@@ -111,7 +111,7 @@ impl Amazon {
 ///
 /// # Panics
 /// When there is none of this id.
-pub fn machine_is(address: std::net::SocketAddr, id: &str) -> String {
+pub fn machine_is(address: SocketAddr, id: &str) -> String {
     let told = ask(address, "ec2", "DescribeInstances", &[("InstanceId.1", id)]);
     let state = told.split("<instanceState>").nth(1).and_then(|rest| element(rest, "name"));
     state.expect("a state").to_owned()
@@ -129,7 +129,7 @@ fn scope(service: &str) -> String {
     )
 }
 
-fn ask(address: std::net::SocketAddr, service: &str, action: &str, parameters: &[(&str, &str)]) -> String {
+fn ask(address: SocketAddr, service: &str, action: &str, parameters: &[(&str, &str)]) -> String {
     let version = match service {
         "ec2" => "2016-11-15",
         "rds" => "2014-10-31",
@@ -157,4 +157,48 @@ fn send(request: ureq::RequestBuilder<ureq::typestate::WithBody>, body: &str) ->
     let text = answer.body_mut().read_to_string().expect("text");
     assert!(answer.status().is_success(), "{body}: {text}");
     text
+}
+
+/// The plug-in for this Amazon, with keys and a region.
+///
+/// # Panics
+/// When it was not built.
+pub fn plugin_command(endpoint: &str) -> Command {
+    let mut command = Command::new(binary("autostop-provider-aws"));
+    command.env_clear().env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+    command.env("AWS_ENDPOINT_URL", endpoint).env("AWS_REGION", REGION);
+    command
+}
+
+/// The plug-in, running, for an Amazon at this address.
+///
+/// # Panics
+/// When it does not start.
+pub fn plugin_at(address: SocketAddr) -> Plugin {
+    Plugin::start(plugin_command(&format!("http://{address}")), &json!({}))
+}
+
+/// The plug-in before an Amazon that is rude when it is told to be.
+///
+/// # Panics
+/// When either does not start.
+pub fn before(amazon: &Amazon) -> (Plugin, Rude) {
+    let rude = Rude::before(amazon.address());
+    (plugin_at(rude.address), rude)
+}
+
+/// The kind of error of an answer.
+///
+/// # Panics
+/// When it is none.
+pub fn fault(answer: &Value) -> &str {
+    answer["error"]["kind"].as_str().unwrap_or_else(|| panic!("an error in {answer}"))
+}
+
+/// It was taken as an order.
+///
+/// # Panics
+/// When it was not.
+pub fn taken(answer: &Value) {
+    assert_eq!(answer["ok"], true, "{answer}");
 }
