@@ -340,3 +340,18 @@ fn relays_stop_in_time_while_redis_is_frozen() {
     house.redis.freeze(false);
     assert_eq!(house.saas.stop(), 0);
 }
+
+#[test]
+fn a_copy_that_lacks_the_last_write_is_written_again_although_the_lease_is_in_it() {
+    let mut house = House::new();
+    house.redis.ask(&["SAVE"]);
+    house.saas.put_flag(&flag("f1", true));
+    serves(&house.replica, "f1", "true");
+    house.replica.daemon.as_mut().unwrap().announce("refused: what is served stays as it was");
+    house.redis.kill();
+    house.redis.again();
+    let key = format!("env-{ENVIRONMENT}-feature-config-f1");
+    let is_new = || house.redis.ask(&["GET", &key]).contains("\"defaultServe\":{\"variation\":\"true\"}");
+    wait_for("the last write", || is_new().then_some(()));
+    house.end();
+}
