@@ -349,9 +349,10 @@ fn a_copy_that_lacks_the_last_write_is_written_again_although_the_lease_is_in_it
     serves(&house.replica, "f1", "true");
     house.replica.daemon.as_mut().unwrap().announce("refused: what is served stays as it was");
     house.redis.kill();
+    // Under the number of the write that is lost, this would be taken for what replicas have.
+    house.saas.put_flag(&flag("f1", false));
+    serves(&house.primary, "f1", "false");
     house.redis.again();
-    let key = format!("env-{ENVIRONMENT}-feature-config-f1");
-    let is_new = || house.redis.ask(&["GET", &key]).contains("\"defaultServe\":{\"variation\":\"true\"}");
-    wait_for("the last write", || is_new().then_some(()));
+    serves(&house.replica, "f1", "false");
     house.end();
 }
