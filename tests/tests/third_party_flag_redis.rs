@@ -340,3 +340,19 @@ fn relays_stop_in_time_while_redis_is_frozen() {
     house.redis.freeze(false);
     assert_eq!(house.saas.stop(), 0);
 }
+
+#[test]
+fn a_copy_that_lacks_the_last_write_is_written_again_although_the_lease_is_in_it() {
+    let mut house = House::new();
+    house.redis.ask(&["SAVE"]);
+    house.saas.put_flag(&flag("f1", true));
+    serves(&house.replica, "f1", "true");
+    house.replica.daemon.as_mut().unwrap().announce("refused: what is served stays as it was");
+    house.redis.kill();
+    // Under the number of the write that is lost, this would be taken for what replicas have.
+    house.saas.put_flag(&flag("f1", false));
+    serves(&house.primary, "f1", "false");
+    house.redis.again();
+    serves(&house.replica, "f1", "false");
+    house.end();
+}

@@ -59,7 +59,10 @@ pub(crate) struct Primary {
 /// What is written under one lease.
 struct Term {
     lease: Lease,
+    /// The last write that was tried.
     number: u64,
+    /// The last write that is known to be there.
+    there: u64,
     is_whole: bool,
     written: HashMap<Arc<str>, Arc<Environment>>,
     assets: HashMap<Arc<str>, BTreeSet<String>>,
@@ -172,11 +175,12 @@ impl Primary {
     async fn begin(&mut self, connection: &mut Connection) -> RedisResult<Option<Term>> {
         if let Some(mut term) = self.term.take() {
             match self.scripts.renew(connection, &term.lease).await? {
-                // What was being written when the connection broke is there, or is not.
+                // What was being written when the connection broke is there, or is not. What was known to be there
+                // and is not was lost with an older Redis.
                 Some(Some(Mark(fence, number)))
-                    if fence == term.lease.fence && number <= term.number && number + 1 >= term.number =>
+                    if fence == term.lease.fence && (number == term.there || number == term.number) =>
                 {
-                    term.number = number;
+                    term.there = number;
                     return Ok(Some(term));
                 }
                 Some(_) => self.scripts.resign(connection, &term.lease).await?,
@@ -272,7 +276,7 @@ impl Primary {
 
     async fn renew(&self, connection: &mut Connection, term: &mut Term) -> RedisResult<Option<End>> {
         // What was written is gone or older when Redis is another than it was.
-        let own = Mark(term.lease.fence, term.number);
+        let own = Mark(term.lease.fence, term.there);
         match self.scripts.renew(connection, &term.lease).await? {
             None => return Ok(Some(End::Lost)),
             Some(head) if head != Some(own) => return Ok(Some(End::Another)),
@@ -310,6 +314,7 @@ impl Term {
         Self {
             lease,
             number: 0,
+            there: 0,
             is_whole: false,
             written: HashMap::new(),
             assets: HashMap::new(),

@@ -180,7 +180,7 @@ impl Primary {
     async fn send(
         &self,
         connection: &mut Connection,
-        term: &Term,
+        term: &mut Term,
         write: Write<'_>,
         events: usize,
     ) -> RedisResult<Held> {
@@ -191,6 +191,7 @@ impl Primary {
         kind.note(begun.elapsed(), sent.is_err());
         if let Ok(Held::Yes) = sent {
             self.meters.relays.to_replicas.add(events);
+            term.there = term.number;
         }
         sent
     }
