@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use agent_relay::{DAEMON, config::Config, server, tool};
+use common::memory;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    memory::in_small_pages();
     let matches = match DAEMON.matches(tool::command()) {
         Ok(matches) => matches,
         Err(done) => return done,

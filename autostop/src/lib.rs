@@ -12,7 +12,6 @@ pub mod idle;
 pub mod journal;
 pub mod ledger;
 pub mod machine;
-pub mod memory;
 pub mod plane;
 pub mod ports;
 pub mod provider;

@@ -14,6 +14,7 @@ pub mod drain;
 pub mod exchange;
 pub mod handover;
 pub mod listen;
+pub mod memory;
 pub mod notify;
 pub mod pages;
 pub mod priority;

@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
+use common::memory;
 use goproxy::{DAEMON, config::Config, server};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    server::stay_small();
+    memory::in_small_pages();
     match DAEMON.matches(DAEMON.command()) {
         Ok(matches) => DAEMON.run(&matches, Config::resolve, server::serve),
         Err(done) => done,

@@ -127,9 +127,3 @@ async fn finish(workers: Vec<worker::End>, drain: &Drain) -> anyhow::Result<()> 
     }
     Ok(())
 }
-
-/// Without huge pages the process takes half the memory: most of one would lie idle for each thread.
-/// To be called before anything is allocated; refused, the process is only larger.
-pub fn stay_small() {
-    nix::sys::prctl::set_thp_disable(true).ok();
-}

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use autostop::{LW_PROXY, command::line, config, control, memory};
+use autostop::{LW_PROXY, command::line, config, control};
+use common::memory;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

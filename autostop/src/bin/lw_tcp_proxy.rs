@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use autostop::{
     LW_TCP_PROXY,
     config::{self, Config},
-    memory, plane,
+    plane,
 };
+use common::memory;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
