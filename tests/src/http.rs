@@ -17,6 +17,11 @@ pub fn get(port: u16, path: &str) -> String {
     answer.body_mut().read_to_string().expect("text")
 }
 
+/// The same, or nothing when the connection is cut before there is an answer.
+pub fn try_get(port: u16, path: &str) -> Option<String> {
+    agent().get(format!("http://127.0.0.1:{port}{path}")).call().ok()?.body_mut().read_to_string().ok()
+}
+
 /// What is answered at this port of loopback and this path to who brings this token.
 ///
 /// # Panics

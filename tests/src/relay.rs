@@ -26,6 +26,9 @@ use crate::{
     wait::{PATIENCE, wait_for},
 };
 
+/// Where the balance sheet is.
+const BALANCE: &str = "/api/v1/balance";
+
 /// A monitoring backend: writes down every body that it took, and answers what it is told to.
 #[derive(Clone)]
 pub struct Receiver {
@@ -231,8 +234,19 @@ impl Relay {
     /// # Panics
     /// When it does not answer.
     pub fn balance(&self) -> Balance {
-        let told = http::get(self.stats, "/api/v1/balance");
-        let value: Value = serde_json::from_str(&told).expect("JSON");
+        Self::read(&http::get(self.stats, BALANCE))
+    }
+
+    /// The same while the binary changes, when who asks for numbers in that very moment may hear nothing.
+    ///
+    /// # Panics
+    /// When the answer is none.
+    pub fn balance_if_told(&self) -> Option<Balance> {
+        http::try_get(self.stats, BALANCE).map(|told| Self::read(&told))
+    }
+
+    fn read(told: &str) -> Balance {
+        let value: Value = serde_json::from_str(told).expect("JSON");
         let field = |name: &str| value[name].as_u64().expect("a number");
         Balance {
             accepted: field("accepted"),

@@ -249,7 +249,7 @@ fn agents_speak_through_a_reload_and_through_a_change_of_the_binary() {
     let mut relay = Relay::start(&folder.path().join("data"), receiver.address, &[("API_KEY", "own")]);
     let agents = Agents::patient(4, relay.port);
     for round in 0..6 {
-        let before = relay.balance().accepted;
+        let before = wait_for("the balance", || relay.balance_if_told()).accepted;
         let daemon = relay.daemon.as_mut().unwrap();
         let (signal, line) = match round % 2 {
             0 => (Signal::SIGHUP, "the configuration was read again"),
@@ -260,7 +260,9 @@ fn agents_speak_through_a_reload_and_through_a_change_of_the_binary() {
         wait_for(line, || {
             (daemon.lines().iter().filter(|known| known.contains(line)).count() > told).then_some(())
         });
-        wait_for("more to be accepted", || (relay.balance().accepted > before + 50).then_some(()));
+        wait_for("more to be accepted", || {
+            relay.balance_if_told().filter(|now| now.accepted > before + 50).map(drop)
+        });
     }
     let accepted = agents.stop();
     let balance = relay.drained();

@@ -149,7 +149,7 @@ fn certificates_come_from_the_store_and_change_there() {
     );
     let mut autostop = Autostop::before(&[Target { id, provider, rule }]);
     autostop.control.as_mut().unwrap().announce("certificate cannot be had");
-    let port = autostop.plane.as_ref().unwrap().port("Http { tls: true", "addr");
+    let port = autostop.plane.as_ref().unwrap().port("\"intake\":\"https\"", "addr");
     for name in [shop, book] {
         wait_for(&format!("{name} over HTTPS"), || is_served(folder.path(), port, name, 1).then_some(()));
     }

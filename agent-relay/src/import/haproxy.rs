@@ -91,7 +91,7 @@ pub(super) fn import(text: &str) -> String {
             && let Some(note) = reader.take(first, rest)
         {
             // Writing to a text cannot fail, here and below.
-            writeln!(reader.told, "# line {number}: {}: {note}", plain(line)).ok();
+            writeln!(reader.told, "# line {number}: {}: {}", plain(line), plain(&note)).ok();
         }
     }
     let mut toml = String::from("# Made by `agent-relay import`.\n");

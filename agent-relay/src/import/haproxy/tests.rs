@@ -139,6 +139,11 @@ fn what_is_listened_on_is_taken_as_it_is_meant_or_told() {
     );
 }
 
+#[test]
+fn what_is_said_of_a_line_has_no_control_characters_of_it() {
+    toml::from_str::<toml::Table>(&import("server \u{1} :\u{1}")).unwrap();
+}
+
 proptest::proptest! {
     #[test]
     fn whatever_it_is_it_becomes_toml_that_can_be_read(
