@@ -9,10 +9,13 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// The folder of the root manifest.
+/// The folder of the root manifest: of the clone that cargo was called in, which may be another one than this program
+/// was built in, where they share what they build.
 pub(crate) fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_owned()
+    let here = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let here =
+        here.filter(|here| here.ends_with("xtask")).unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    here.parent().unwrap_or(&here).to_owned()
 }
 
 /// Where cargo puts what it builds: this program was built there.
