@@ -67,6 +67,14 @@ fn a_scale_group_goes_to_nothing_and_back_to_what_it_was() {
     assert_eq!(fault(&again.ask("stop", &["web"], "scale_group", &hibernate)), "unsupported");
 }
 
+/// A cluster, as RDS is asked to create it.
+const CLUSTER: [(&str, &str); 4] = [
+    ("DBClusterIdentifier", "books"),
+    ("Engine", "aurora-postgresql"),
+    ("MasterUsername", "root"),
+    ("MasterUserPassword", "correct-horse"),
+];
+
 #[test]
 fn databases_and_their_clusters_are_stopped_and_started() {
     let amazon = Amazon::start();
@@ -79,13 +87,7 @@ fn databases_and_their_clusters_are_stopped_and_started() {
         ("MasterUserPassword", "correct-horse"),
     ];
     amazon.ask("rds", "CreateDBInstance", &instance);
-    let cluster = [
-        ("DBClusterIdentifier", "books"),
-        ("Engine", "aurora-postgresql"),
-        ("MasterUsername", "root"),
-        ("MasterUserPassword", "correct-horse"),
-    ];
-    amazon.ask("rds", "CreateDBCluster", &cluster);
+    amazon.ask("rds", "CreateDBCluster", &CLUSTER);
     let (mut plugin, rude) = before(&amazon);
     for (id, verb) in [("shop", "DBInstance"), ("books", "DBCluster")] {
         let params = json!({ "database": { "id": id, "region": REGION } });
@@ -142,13 +144,7 @@ fn databases_and_their_clusters_are_stopped_and_started() {
 #[test]
 fn a_member_of_a_cluster_is_refused_and_the_cluster_is_named() {
     let amazon = Amazon::start();
-    let cluster = [
-        ("DBClusterIdentifier", "books"),
-        ("Engine", "aurora-postgresql"),
-        ("MasterUsername", "root"),
-        ("MasterUserPassword", "correct-horse"),
-    ];
-    amazon.ask("rds", "CreateDBCluster", &cluster);
+    amazon.ask("rds", "CreateDBCluster", &CLUSTER);
     let member = [
         ("DBInstanceIdentifier", "books-1"),
         ("DBClusterIdentifier", "books"),

@@ -1,5 +1,5 @@
-//! Listeners that systemd opened before the daemon started, or kept of the process before it (sd_listen_fds(3)), and
-//! those that this process handed over itself.
+//! Listeners that were there before this process: those that systemd opened, or kept of the process before it
+//! (sd_listen_fds(3)), and those that the process before it handed over itself.
 
 use std::{
     net::{IpAddr, SocketAddr, TcpListener},
