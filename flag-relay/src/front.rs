@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use common::drain::Drain;
+use common::{drain::Drain, listen};
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -26,8 +26,6 @@ use crate::{
 const HEAD_TIME: Duration = Duration::from_secs(60);
 /// How long a handshake may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
-/// How long a failed accept is let pass.
-const PAUSE: Duration = Duration::from_millis(100);
 /// A head may have a target of 262,144 characters, which is what SDKs send at the most, and everything else.
 const MOST_HEAD_BYTES: usize = (256 + 32) << 10;
 /// Handshakes at a time: when all SDKs come back at once, the first are done before the last begin.
@@ -62,30 +60,7 @@ impl Front {
 
     /// Accepts SDKs until the drain starts. Who finds no room waits to be accepted.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, drain: Drain) {
-        let listener = match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::error!(%error, "SDKs cannot be accepted");
-                return drain.ask();
-            }
-        };
-        loop {
-            let room = tokio::select! {
-                () = drain.started() => return,
-                room = Arc::clone(&self.room).acquire_owned() => room,
-            };
-            let Ok(room) = room else { return };
-            let (stream, peer) = tokio::select! {
-                () = drain.started() => return,
-                accepted = listener.accept() => match accepted {
-                    Ok(accepted) => accepted,
-                    Err(error) => {
-                        tracing::warn!(%error, "accept failed");
-                        time::sleep(PAUSE).await;
-                        continue;
-                    }
-                },
-            };
+        let taken = listen::accept(listener, &self.room, &drain, |stream, peer, room| {
             self.api.meters.connections.inc();
             let (own, until) = (Arc::clone(&self), drain.clone());
             drain.spawn_own(async move {
@@ -96,6 +71,10 @@ impl Front {
                 }
                 drop(room);
             });
+        });
+        if let Err(error) = taken.await {
+            tracing::error!(%error, "SDKs cannot be accepted");
+            drain.ask();
         }
     }
 
