@@ -331,6 +331,26 @@ fn what_the_documented_relay_wrote_is_served() {
 }
 
 #[test]
+fn what_is_left_when_redis_lost_a_part_takes_nothing_from_anybody() {
+    let mut house = House::new();
+    assert_eq!(house.primary.stop(), 0);
+    let own = format!("env-{ENVIRONMENT}-api-configs");
+    house.redis.ask(&["DEL", "wayside:{flags}:head", &own, &format!("env-{ENVIRONMENT}-feature-configs")]);
+    house.redis.ask(&["SET", "env-11111111-2222-3333-4444-555555555555-api-configs", "[]"]);
+    house.redis.ask(&["CONFIG", "RESETSTAT"]);
+    wait_for("the replica to look three times", || {
+        let told = house.redis.ask(&["INFO", "commandstats"]);
+        let (_, calls) = told.split_once("cmdstat_exists:calls=")?;
+        (calls.split_once(',')?.0.parse::<u32>().ok()? > 2).then_some(())
+    });
+    serves(&house.replica, "f1", "false");
+    house.primary.again();
+    house.saas.put_flag(&flag("f1", true));
+    serves(&house.replica, "f1", "true");
+    house.end();
+}
+
+#[test]
 fn relays_stop_in_time_while_redis_is_frozen() {
     let mut house = House::new();
     house.redis.freeze(true);

@@ -57,6 +57,11 @@ impl Marks {
         if head.mark == self.head && self.has_begun { Verdict::Known } else { Verdict::Newer }
     }
 
+    /// Whether a primary that keeps an index was ever followed: what is left without one is torn, not documented.
+    pub(super) fn has_index(&self) -> bool {
+        self.head != Mark::default()
+    }
+
     /// Whether this environment is to be taken. What was served before the start is taken again.
     pub(super) fn is_new(&self, id: &str, entry: &Entry) -> bool {
         if self.sure.get(id).is_some_and(|taken| *taken >= entry.mark) {
@@ -117,6 +122,13 @@ mod tests {
         assert_eq!(marks.judge(head(4, 1), true, now + BELIEVED), Verdict::Older);
         assert_eq!(marks.judge(head(4, 1), true, now + BELIEVED * 2), Verdict::Newer);
         assert!(marks.is_new("e", &entry(4, 1)));
+    }
+
+    #[test]
+    fn an_index_that_was_followed_is_not_forgotten() {
+        let kept = serde_json::to_string(&taken(5, 9)).unwrap();
+        assert!(serde_json::from_str::<Marks>(&kept).unwrap().has_index());
+        assert!(!Marks::default().has_index());
     }
 
     #[test]

@@ -187,6 +187,14 @@ impl Replica {
         let is_led = has_primary || head.is_none();
         self.tell_stream(health.as_deref().filter(|_| is_led));
         let Some(head) = head.as_deref().and_then(Head::parse) else {
+            if self.marks.has_index() {
+                // A Redis that lost some of its keys, or all: what is left says nothing of what is gone.
+                if self.torn.get_or_insert_with(Instant::now).elapsed() > TORN {
+                    let why = "Redis lost what was written there; a primary must write again";
+                    self.problem("older", Some(why));
+                }
+                return Ok(());
+            }
             // Empty, or written by the documented relay.
             if self.looked.is_none_or(|at| at.elapsed() > LOOK) {
                 self.read_documented(connection).await?;
@@ -196,7 +204,10 @@ impl Replica {
         };
         self.looked = None;
         match self.marks.judge(head, has_primary, Instant::now()) {
-            Verdict::Known => {}
+            Verdict::Known => {
+                self.torn = None;
+                self.problem("older", None);
+            }
             Verdict::Older => {
                 self.problem(
                     "older",
