@@ -59,18 +59,19 @@ struct Plane {
 /// All planes that are known, and what each said last of one target.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Planes {
-    planes: BTreeMap<Arc<str>, Plane>,
+    /// Boxed: a map makes room for eleven at once, and most targets know one.
+    planes: BTreeMap<Arc<str>, Box<Plane>>,
 }
 
 impl Planes {
     /// A plane attached, perhaps again: what it said on an older link is void.
     pub fn attach(&mut self, plane: Arc<str>) {
-        self.planes.insert(plane, Plane { attached: true, ..Plane::default() });
+        self.planes.insert(plane, Box::new(Plane { attached: true, ..Plane::default() }));
     }
 
     /// A plane that attached once, perhaps to an earlier run of the control plane, is away.
     pub fn away(&mut self, plane: Arc<str>) {
-        self.planes.insert(plane, Plane::default());
+        self.planes.insert(plane, Box::default());
     }
 
     /// A plane is gone for good.

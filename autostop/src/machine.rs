@@ -153,7 +153,7 @@ impl Machine {
     /// Takes one event. The orders are to be carried out one after the other.
     pub fn step(&mut self, now: Now, event: Event, settings: &Settings) -> Vec<Order> {
         let mut turn = Turn { now, settings, orders: Vec::new() };
-        let addresses = self.addresses.clone();
+        let shown = self.shown_addresses().to_vec();
         self.take_up(&mut turn);
         if self.call.as_ref().is_some_and(|call| call.until <= now.steady) {
             self.answered(&mut turn, Outcome::Lost);
@@ -174,7 +174,7 @@ impl Machine {
             self.phase = phase;
             self.generation += 1;
             turn.orders.push(Order::Tell);
-        } else if self.addresses != addresses {
+        } else if self.shown_addresses() != shown {
             turn.orders.push(Order::Tell);
         }
         turn.orders

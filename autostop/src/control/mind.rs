@@ -38,7 +38,7 @@ struct Minded {
 #[derive(Clone, Debug, Default)]
 pub struct Mind {
     rules: Rules,
-    minded: BTreeMap<RuleId, Minded>,
+    minded: BTreeMap<RuleId, Box<Minded>>,
     planes: BTreeSet<Arc<str>>,
     pace: Pace,
 }
@@ -104,7 +104,7 @@ impl Mind {
                 }
                 None => Machine::new(now, &settings),
             };
-            let minded = Minded {
+            let minded = Box::new(Minded {
                 machine,
                 settings,
                 needed: Needed::Not,
@@ -112,7 +112,7 @@ impl Mind {
                 next_change: None,
                 ask_at: Some(now.steady),
                 waits: None,
-            };
+            });
             self.minded.insert(id.clone(), minded);
             for plane in self.planes.clone() {
                 let event =
@@ -160,7 +160,7 @@ impl Mind {
             let machine = minded.machine.next_deadline(now.steady, &minded.settings);
             [machine, minded.ask_at, minded.waits.flatten()].into_iter().flatten().min()
         };
-        self.minded.values().filter_map(one).min()
+        self.minded.values().filter_map(|minded| one(minded)).min()
     }
 
     fn tick(&mut self, now: Now, deeds: &mut Vec<Deed>) {

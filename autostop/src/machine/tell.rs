@@ -26,7 +26,7 @@ impl Machine {
             rule_id: rule_id.to_owned(),
             phase: self.phase.into(),
             generation: self.generation,
-            addresses: if self.shows_addresses() { self.addresses.clone() } else { Vec::new() },
+            addresses: self.shown_addresses().to_vec(),
             elapsed_ms: millis(elapsed),
             expected_ms: millis(typical.unwrap_or_default()),
             error: self.error.clone().filter(|_| failed).unwrap_or_default(),
@@ -35,11 +35,12 @@ impl Machine {
     }
 
     /// A target that only comes up has its old addresses, and another may live there by now.
-    fn shows_addresses(&self) -> bool {
+    pub(super) fn shown_addresses(&self) -> &[String] {
         match &self.stage {
-            Stage::Up { .. } | Stage::Fencing { .. } => true,
-            Stage::Starting { step, .. } => matches!(step, Step::Probe(_)),
-            _ => false,
+            Stage::Up { .. } | Stage::Fencing { .. } | Stage::Starting { step: Step::Probe(_), .. } => {
+                &self.addresses
+            }
+            _ => &[],
         }
     }
 

@@ -41,8 +41,18 @@ impl Life {
     }
 
     fn hear(&mut self, event: Event) -> &mut Self {
+        let before = self.told();
         self.orders = self.machine.step(now(self.now), event, &self.settings);
+        if self.told() != before {
+            assert!(self.orders.contains(&Order::Tell), "no plane hears of {:?}", self.told());
+        }
         self
+    }
+
+    /// What planes act by.
+    fn told(&self) -> (i32, Vec<String>) {
+        let told = self.machine.target_state("r", secs(self.now), None);
+        (told.phase, told.addresses)
     }
 
     fn wait(&mut self, seconds: u64) -> &mut Self {
@@ -140,6 +150,14 @@ fn a_wake_is_journaled_called_watched_probed_and_done() {
     assert_eq!(life.machine.target_state("r", secs(1_000), None).addresses, ["10.0.0.2"]);
     life.hear(Event::Ready(1)).check(WarmingUp, Phase::Waking, &[]);
     life.ready().check(Active, Phase::Awake, &[]);
+}
+
+#[test]
+fn planes_are_told_where_to_look_although_it_is_where_it_was() {
+    let mut life = Life::asleep(settings());
+    life.hear(wake()).answer(Outcome::Accepted).seen(Status::Running);
+    assert!(life.orders.contains(&Order::Tell));
+    assert_eq!(life.machine.target_state("r", secs(1_000), None).addresses, ["10.0.0.1"]);
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub struct Shelf {
     rules: Rules,
     /// Those of other proxies, by the proxy.
     elsewhere: BTreeMap<String, Rules>,
-    written: BTreeMap<RuleId, Written>,
+    written: BTreeMap<RuleId, Box<Written>>,
 }
 
 impl Shelf {
@@ -58,7 +58,7 @@ impl Shelf {
                 Err(more) => problems.extend(more),
             }
         }
-        let mut taken: BTreeMap<RuleId, Written> = BTreeMap::new();
+        let mut taken: BTreeMap<RuleId, Box<Written>> = BTreeMap::new();
         for one in all {
             let id = RuleId::of(&one.rule.name);
             match taken.get(&id) {
@@ -69,7 +69,7 @@ impl Shelf {
                     message: format!("`{}` is also the name of the rule in {}", one.rule.name, first.file),
                 }),
                 Some(_) => {}
-                None => drop(taken.insert(id, one)),
+                None => drop(taken.insert(id, Box::new(one))),
             }
         }
         shelf.written = taken;
@@ -83,7 +83,7 @@ impl Shelf {
 
     /// As it is written.
     pub fn written(&self, id: &RuleId) -> Option<&Written> {
-        self.written.get(id)
+        self.written.get(id).map(|written| &**written)
     }
 
     /// With one of them in another file than it was told.

@@ -47,7 +47,7 @@ impl Stage {
         let config = format!(
             "proxyPort = {}\nusageTrackingPort = {}\nadminAddr = \"{admin}\"\nrulesDir = \"{path}/rules.d\"\nstateDir = \"{path}/state\"\n\
              httpListen = [\"{http}\"]\nhttpsListen = []\ntcpPorts = \"{first}-{}\"\n\
-             [providers.here]\nkind = \"command\"\naddress = \"127.0.0.1\"\n\
+             [providers.here]\nkind = \"command\"\naddress = \"127.0.0.1\"\ncalls_per_minute = 0\n\
              start = [\"sh\", \"-c\", \"echo >> {path}/start-$0\", \"{{id}}\"]\nstop = [\"true\"]\n\
              status = [\"sh\", \"-c\", \"if [ -e {path}/start-$0 ]; then echo running; else echo stopped; fi\", \"{{id}}\"]\n",
             status.port(),
