@@ -3,7 +3,11 @@
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::command::{self, cargo};
+use crate::{
+    command::{self, cargo},
+    test::with_tools,
+    tools,
+};
 
 /// Run one test for hours instead of seconds: more seeds, more cases, the same code.
 #[derive(clap::Args)]
@@ -34,6 +38,8 @@ enum Name {
     Relay,
     /// Real processes and a real Redis: a primary and two replicas of flag-relay, cut off from each other at random.
     FlagRedis,
+    /// flag-relay and two SDKs, which evaluate drawn flags for drawn targets.
+    FlagAgreement,
 }
 
 /// One soak: which tests, and the variable that says how much.
@@ -60,6 +66,7 @@ impl Name {
                 ("tests", filter, "WAYSIDE_SOAK", 3_000)
             }
             Self::FlagRedis => ("tests", &["--test", "third_party_flag_disconnects"], "WAYSIDE_SOAK", 1_000),
+            Self::FlagAgreement => ("tests", &["--test", "third_party_flag_agreement"], "FLAG_PAIRS", 100_000),
         };
         Soak { package, filter, variable, times }
     }
@@ -71,12 +78,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     println!("Soak {:?}: {variable}={times}.", args.name);
     match args.name {
         Name::Deaths => command::run(&mut cargo(["build", "-p", "goproxy", "-p", "forwarder"]))?,
-        Name::FlagRedis => command::run(&mut cargo(["build", "-p", "flag-relay"]))?,
+        Name::FlagRedis | Name::FlagAgreement => command::run(&mut cargo(["build", "-p", "flag-relay"]))?,
         Name::Relay => command::run(&mut cargo(["build", "-p", "agent-relay"]))?,
         Name::Kills => command::run(&mut cargo(["build", "-p", "autostop", "--bins"]))?,
         _ => {}
     }
     let mut test = cargo(["test", "-p", package]);
+    if args.name == Name::FlagAgreement {
+        test.env("PATH", with_tools(&[&tools::FLAG_PYTHON, &tools::FLAG_NODE])?);
+    }
     // A million lives want a build that is worth its time, and a word now and then.
     let (built, told): (&[_], &[_]) = match args.name {
         Name::Rehearsal => (&["--release"], &["--", "--nocapture"]),

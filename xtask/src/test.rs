@@ -91,7 +91,7 @@ fn packages_tests() -> Result<Vec<String>> {
 }
 
 /// The search path for programs, with these tools in front.
-fn with_tools(tools: &[&Tool]) -> Result<OsString> {
+pub(crate) fn with_tools(tools: &[&Tool]) -> Result<OsString> {
     let mut folders = Vec::new();
     for tool in tools {
         folders.extend(tool.path()?.parent().map(Path::to_path_buf));
