@@ -86,7 +86,7 @@ struct World {
     by_hand: bool,
     up_at: Option<u64>,
     /// The last events and orders, for the message when a law is broken.
-    story: VecDeque<String>,
+    story: VecDeque<(u64, Event, Vec<Order>)>,
 }
 
 impl World {
@@ -215,12 +215,11 @@ impl World {
     fn step(&mut self, event: Event) {
         self.by_hand |= matches!(event, Event::Cooldown { .. });
         let now = self.clocks();
-        let told = format!("{}.{:03} {event:?}", self.now / 1000, self.now % 1000);
-        let orders = self.machine.step(now, event, &self.settings);
+        let orders = self.machine.step(now, event.clone(), &self.settings);
         if self.story.len() == STORY {
             self.story.pop_front();
         }
-        self.story.push_back(format!("{told} => {orders:?}"));
+        self.story.push_back((self.now, event, orders.clone()));
         for order in orders {
             // The end may come between any two orders.
             if !self.calm && self.dice.u32(..3_000) == 0 {
@@ -411,7 +410,11 @@ impl World {
     #[expect(clippy::panic, reason = "a broken law must be seen")]
     fn law(&self, holds: bool, law: &str) {
         if !holds {
-            let story = self.story.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
+            let story = self
+                .story
+                .iter()
+                .map(|(at, event, orders)| format!("{}.{:03} {event:?} => {orders:?}", at / 1000, at % 1000));
+            let story = story.collect::<Vec<_>>().join("\n");
             panic!(
                 "seed {}, second {}: {law}\n{story}\n{:?}\n{:?}\n{:?}",
                 self.seed,

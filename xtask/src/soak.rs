@@ -66,7 +66,9 @@ impl Name {
                 ("tests", filter, "WAYSIDE_SOAK", 3_000)
             }
             Self::FlagRedis => ("tests", &["--test", "third_party_flag_disconnects"], "WAYSIDE_SOAK", 1_000),
-            Self::FlagAgreement => ("tests", &["--test", "third_party_flag_agreement"], "FLAG_PAIRS", 100_000),
+            Self::FlagAgreement => {
+                ("tests", &["--test", "third_party_flag_agreement"], "FLAG_PAIRS", 100_000)
+            }
         };
         Soak { package, filter, variable, times }
     }
@@ -90,6 +92,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // A million lives want a build that is worth its time, and a word now and then.
     let (built, told): (&[_], &[_]) = match args.name {
         Name::Rehearsal => (&["--release"], &["--", "--nocapture"]),
+        Name::FlagRedis => (&[], &["--", "--nocapture"]),
         _ => (&[], &[]),
     };
     command::run(test.args(built).args(filter).args(told).env(variable, times.to_string()))
