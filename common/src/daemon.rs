@@ -3,7 +3,7 @@
 mod ask;
 mod generate;
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{future::Future, net::SocketAddr, path::PathBuf, process::ExitCode, thread, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
 use tokio::{
@@ -47,7 +47,7 @@ pub struct Daemon {
     pub settings: &'static [Setting],
     /// How its log lines look as JSON.
     pub layout: Layout,
-    /// Threads of its runtime.
+    /// Threads of its runtime, unless there are fewer processors.
     pub threads: usize,
 }
 
@@ -145,8 +145,10 @@ impl Daemon {
             };
         }
         telemetry::init(level, self.layout);
+        // Two that share a processor wait for each other's slices.
+        let processors = thread::available_parallelism().map_or(1, usize::from);
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(self.threads)
+            .worker_threads(self.threads.min(processors))
             .thread_name(self.name)
             .enable_all()
             .build();
@@ -278,7 +280,7 @@ fn watch_signals(drain: &Drain) -> anyhow::Result<()> {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
                 _ = hangup.recv() => {
-                    tracing::info!("what can be read again is; settings are read at start");
+                    tracing::info!("what can be read again is read now; other settings wait for a restart");
                     continue;
                 }
             }
