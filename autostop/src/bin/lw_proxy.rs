@@ -9,7 +9,7 @@ use common::memory;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    memory::in_small_pages();
+    memory::in_few_pages();
     let matches = match LW_PROXY.matches(line::with_commands(config::command(&LW_PROXY))) {
         Ok(matches) => matches,
         Err(done) => return done,
