@@ -28,7 +28,9 @@ const BEGINNING: Duration = Duration::from_secs(10);
 /// How long a connection is kept that nobody uses.
 const KEEP: Duration = Duration::from_secs(50);
 /// How many are kept for one place.
-const KEPT: usize = 256;
+const KEPT: usize = 1024;
+/// How often it is looked which of them lead nowhere any more.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Where and how a target is spoken to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +54,7 @@ struct Shelf {
     /// What was said over a connection to a target that has slept since is lost.
     generation: u64,
     free: Vec<(Instant, http1::SendRequest<Uplink>)>,
+    looked: Option<Instant>,
     shared: Option<http2::SendRequest<Uplink>>,
 }
 
@@ -93,9 +96,13 @@ impl Pool {
             return;
         }
         shelf.renew(generation);
-        shelf.free.retain(|(since, sender)| since.elapsed() < KEEP && !sender.is_closed());
+        let now = Instant::now();
+        if shelf.looked.is_none_or(|looked| now - looked >= LOOK) {
+            shelf.looked = Some(now);
+            shelf.free.retain(|(since, sender)| now - *since < KEEP && !sender.is_closed());
+        }
         if shelf.free.len() < KEPT {
-            shelf.free.push((Instant::now(), sender));
+            shelf.free.push((now, sender));
         }
     }
 
