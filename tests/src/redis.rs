@@ -39,16 +39,18 @@ impl Redis {
     /// When it does not come up.
     pub fn start_with(folder: &Path, more: &[&str], before: &[&str]) -> Self {
         let text = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        let mut redis = Self {
-            port: free(),
-            child: None,
-            folder: folder.to_owned(),
-            more: text(more),
-            before: text(before),
-        };
         fs::create_dir_all(folder).expect("a folder");
-        redis.again();
-        redis
+        let begin = || {
+            let (port, more) = (free(), text(more));
+            let mut redis = Self { port, child: None, folder: folder.to_owned(), more, before: text(before) };
+            // Nodes of a cluster talk through another port, by itself one that anybody may have.
+            if redis.more.iter().any(|word| word == "--cluster-enabled") {
+                redis.more.extend(["--cluster-port".to_owned(), free().to_string()]);
+            }
+            redis.run().then_some(redis)
+        };
+        // Somebody may take a port that was free a moment ago.
+        wait_for("Redis to have its ports", begin)
     }
 
     /// Starts it once more, at the same port.
@@ -56,6 +58,11 @@ impl Redis {
     /// # Panics
     /// When it does not come up.
     pub fn again(&mut self) {
+        assert!(self.run(), "Redis ended at once, at port {}", self.port);
+    }
+
+    /// Whether it came up.
+    fn run(&mut self) -> bool {
         let port = self.port.to_string();
         let child = Command::new("redis-server")
             .args(&self.more)
@@ -70,8 +77,14 @@ impl Redis {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        self.child = Some(child.expect("redis-server is there: `cargo xtask test` installs it"));
-        wait_for("Redis", || TcpStream::connect(("127.0.0.1", self.port)).ok());
+        let mut child = child.expect("redis-server is there: `cargo xtask test` installs it");
+        let is_up = wait_for("Redis", || {
+            let has_ended = child.try_wait().expect("the child is ours").is_some();
+            let is_up = || TcpStream::connect(("127.0.0.1", self.port)).is_ok();
+            if has_ended { Some(false) } else { is_up().then_some(true) }
+        });
+        self.child = Some(child);
+        is_up
     }
 
     /// What `REDIS_ADDRESS` must be.
