@@ -2,8 +2,9 @@
 
 use std::{
     env, fs,
-    path::PathBuf,
-    process::{Command, Output},
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
 };
 
 use crate::{program::run, wait::wait_for};
@@ -32,6 +33,55 @@ pub fn load(name: &str) -> String {
     format!("wayside/{name}:latest")
 }
 
+/// Answers everything; perl is part of the least Debian.
+const SERVICE: &str = r#"FROM wayside-test-debian:12
+CMD ["perl", "-MIO::Socket::INET", "-e", "$l = IO::Socket::INET->new(LocalPort => 8080, Listen => 9, ReuseAddr => 1); while ($c = $l->accept) { while (<$c>) { last if /^\r?$/ } print $c qq(HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello); close $c }"]
+"#;
+
+/// An image whose program answers every request at port 8080 with `hello`.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn image_of_service() -> String {
+    let name = "wayside-test-service";
+    let mut build = Command::new("docker");
+    build.args(["build", "--quiet", "--tag", name, "-"]).env("DOCKER_BUILDKIT", "0");
+    let mut build = build.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("docker");
+    build.stdin.take().expect("a pipe").write_all(SERVICE.as_bytes()).expect("it reads");
+    assert!(build.wait().expect("it ends").success());
+    name.to_owned()
+}
+
+/// An image of a program of this machine and the libraries that it loads, which runs it with these words.
+///
+/// # Panics
+/// When it is not installed, or the image cannot be built.
+pub fn image_of_program(program: &str, words: &[&str]) -> String {
+    let path = run(Command::new("which").arg(program)).trim().to_owned();
+    let libraries = run(Command::new("ldd").arg(&path));
+    // `NAME => PATH (ADDRESS)`, and the loader without a name.
+    let libraries = libraries.split_whitespace().filter(|word| word.starts_with('/'));
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = folder.path().join("image.tar");
+    let mut tar = Command::new("tar");
+    tar.args(["--create", "--dereference", "--directory=/", "--file"]).arg(&archive);
+    run(tar.args([path.as_str()].into_iter().chain(libraries).map(|path| path.trim_start_matches('/'))));
+    let name = format!("wayside-test-{program}");
+    let all: Vec<_> = [path.as_str()].into_iter().chain(words.iter().copied()).collect();
+    let start = format!("CMD {}", serde_json::to_string(&all).expect("words"));
+    run(Command::new("docker").args(["import", "--change", &start]).arg(&archive).arg(&name));
+    name
+}
+
+/// The address of this machine, as containers see it.
+///
+/// # Panics
+/// When the engine does not answer.
+pub fn host_in_containers() -> String {
+    let gateway = "{{(index .IPAM.Config 0).Gateway}}";
+    run(Command::new("docker").args(["network", "inspect", "bridge", "--format", gateway])).trim().to_owned()
+}
+
 /// A container that is removed when it is dropped.
 #[derive(Debug)]
 pub struct Container {
@@ -45,6 +95,15 @@ impl Container {
     /// When it does not start.
     pub fn run(words: &[&str]) -> Self {
         let id = run(Command::new("docker").args(["run", "--detach"]).args(words));
+        Self { id: id.trim().to_owned() }
+    }
+
+    /// `docker create` with these words.
+    ///
+    /// # Panics
+    /// When it is not made.
+    pub fn create(words: &[&str]) -> Self {
+        let id = run(Command::new("docker").arg("create").args(words));
         Self { id: id.trim().to_owned() }
     }
 
@@ -139,7 +198,7 @@ impl Container {
     ///
     /// # Panics
     /// When that fails.
-    pub fn put(&self, file: &std::path::Path, to: &str) {
+    pub fn put(&self, file: &Path, to: &str) {
         run(Command::new("docker").arg("cp").arg(file).arg(format!("{}:{to}", self.id)));
     }
 

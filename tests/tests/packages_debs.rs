@@ -136,10 +136,12 @@ fn capture_lives_its_life() {
     wait_for("a restart", || (machine.shown("goproxy", "NRestarts") == "1").then_some(()));
     machine.wait_until_active("goproxy");
 
-    // A configuration that is wrong is not tried again and again.
+    // A configuration that is wrong is refused to whoever asks for it, and is not tried again and again.
     machine.shell(
         "cp /etc/wayside/goproxy.toml /srv/good.toml; echo 'proxy_in_prot = 1' >> /etc/wayside/goproxy.toml",
     );
+    assert!(!machine.does("systemctl reload goproxy"));
+    assert!(machine.is_active("goproxy"));
     assert!(!machine.does("systemctl restart goproxy"));
     wait_for("it to have failed", || (machine.shown("goproxy", "ActiveState") == "failed").then_some(()));
     assert_eq!(machine.shown("goproxy", "NRestarts"), "0");

@@ -9,6 +9,7 @@ mod load;
 mod pages;
 mod process;
 mod relay;
+mod start;
 
 use anyhow::Result;
 
@@ -21,6 +22,7 @@ pub(crate) enum Bench {
     Forwarder(forwarder::Args),
     AgentRelay(relay::Args),
     FlagRelay(flag::Args),
+    Start(start::Args),
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<()> {
@@ -30,5 +32,6 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Forwarder(args) => forwarder::run(args),
         Bench::AgentRelay(args) => relay::run(args),
         Bench::FlagRelay(args) => flag::run(args),
+        Bench::Start(args) => start::run(args),
     }
 }

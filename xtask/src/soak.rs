@@ -5,8 +5,7 @@ use clap::ValueEnum;
 
 use crate::{
     command::{self, cargo},
-    test::with_tools,
-    tools,
+    test, tools,
 };
 
 /// Run one test for hours instead of seconds: more seeds, more cases, the same code.
@@ -44,7 +43,6 @@ enum Name {
 
 /// One soak: which tests, and the variable that says how much.
 struct Soak {
-    package: &'static str,
     filter: &'static [&'static str],
     variable: &'static str,
     times: u32,
@@ -52,48 +50,48 @@ struct Soak {
 
 impl Name {
     fn soak(self) -> Soak {
-        let (package, filter, variable, times): (_, &[_], _, _) = match self {
-            Self::Decoder => ("goproxy", &["--lib", "http1"], "PROPTEST_CASES", 1_000_000),
-            Self::Link => ("goproxy", &["--test", "link"], "WAYSIDE_SOAK", 1_000),
-            Self::Ledger => ("forwarder", &["--lib", "store::ledger"], "PROPTEST_CASES", 1_000_000),
+        let (filter, variable, times): (&[_], _, _) = match self {
+            Self::Decoder => (&["--package", "goproxy", "--lib", "http1"], "PROPTEST_CASES", 1_000_000),
+            Self::Link => (&["--workspace", "--test", "link"], "WAYSIDE_SOAK", 1_000),
+            Self::Ledger => (&["--workspace", "--lib", "store::ledger"], "PROPTEST_CASES", 1_000_000),
             Self::Deaths => {
-                ("tests", &["--test", "accounting", "killed_again_and_again"], "WAYSIDE_SOAK", 500)
+                (&["--workspace", "--test", "accounting", "killed_again_and_again"], "WAYSIDE_SOAK", 500)
             }
-            Self::Rehearsal => ("autostop", &["--test", "rude"], "WAYSIDE_SOAK", 1_000_000),
-            Self::Kills => ("tests", &["--test", "autostop", "killed_again_and_again"], "WAYSIDE_SOAK", 500),
-            Self::Relay => {
-                let filter = &["--test", "third_party_relay_soak", "--", "--nocapture"];
-                ("tests", filter, "WAYSIDE_SOAK", 3_000)
+            // A million lives want a build that is worth its time.
+            Self::Rehearsal => {
+                (&["--package", "autostop", "--release", "--test", "rude"], "WAYSIDE_SOAK", 1_000_000)
             }
-            Self::FlagRedis => ("tests", &["--test", "third_party_flag_disconnects"], "WAYSIDE_SOAK", 1_000),
+            Self::Kills => {
+                (&["--workspace", "--test", "autostop", "killed_again_and_again"], "WAYSIDE_SOAK", 500)
+            }
+            Self::Relay => (&["--workspace", "--test", "third_party_relay_soak"], "WAYSIDE_SOAK", 3_000),
+            Self::FlagRedis => {
+                (&["--workspace", "--test", "third_party_flag_disconnects"], "WAYSIDE_SOAK", 1_000)
+            }
             Self::FlagAgreement => {
-                ("tests", &["--test", "third_party_flag_agreement"], "FLAG_PAIRS", 100_000)
+                (&["--workspace", "--test", "third_party_flag_agreement"], "FLAG_PAIRS", 100_000)
             }
         };
-        Soak { package, filter, variable, times }
+        Soak { filter, variable, times }
+    }
+
+    /// Whether it runs the binaries themselves.
+    fn is_of_processes(self) -> bool {
+        !matches!(self, Self::Decoder | Self::Link | Self::Ledger | Self::Rehearsal)
     }
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let Soak { package, filter, variable, times } = args.name.soak();
+    let Soak { filter, variable, times } = args.name.soak();
     let times = args.times.unwrap_or(times);
     println!("Soak {:?}: {variable}={times}.", args.name);
-    match args.name {
-        Name::Deaths => command::run(&mut cargo(["build", "-p", "goproxy", "-p", "forwarder"]))?,
-        Name::FlagRedis | Name::FlagAgreement => command::run(&mut cargo(["build", "-p", "flag-relay"]))?,
-        Name::Relay => command::run(&mut cargo(["build", "-p", "agent-relay"]))?,
-        Name::Kills => command::run(&mut cargo(["build", "-p", "autostop", "--bins"]))?,
-        _ => {}
+    if args.name.is_of_processes() {
+        command::run(&mut test::build())?;
     }
-    let mut test = cargo(["test", "-p", package]);
+    let mut soak = cargo(["test"]);
     if args.name == Name::FlagAgreement {
-        test.env("PATH", with_tools(&[&tools::FLAG_PYTHON, &tools::FLAG_NODE])?);
+        soak.env("PATH", test::with_tools(&[&tools::FLAG_PYTHON, &tools::FLAG_NODE])?);
     }
-    // A million lives want a build that is worth its time, and a word now and then.
-    let (built, told): (&[_], &[_]) = match args.name {
-        Name::Rehearsal => (&["--release"], &["--", "--nocapture"]),
-        Name::FlagRedis => (&[], &["--", "--nocapture"]),
-        _ => (&[], &[]),
-    };
-    command::run(test.args(built).args(filter).args(told).env(variable, times.to_string()))
+    // They say now and then how far they are.
+    command::run(soak.args(filter).args(["--", "--nocapture"]).env(variable, times.to_string()))
 }

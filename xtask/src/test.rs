@@ -2,7 +2,7 @@
 
 mod libtest;
 
-use std::{env, ffi::OsString, path::Path};
+use std::{env, ffi::OsString, path::Path, process::Command};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -55,10 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let clients = [&tools::MOTO, &tools::DATADOG, &tools::DDTRACE, &tools::FLAG_PYTHON, &tools::FLAG_NODE];
     let path = if args.quick { None } else { Some(with_tools(&clients)?) };
     let engine = if args.quick { None } else { engine::ensure_running()? };
-    // The scenarios run the real binaries from the target folder. Building the tests builds those of every
-    // package that has a `tests` folder; built by themselves they would take other features of their
-    // dependencies, and all of these a second time.
-    command::run(&mut cargo(["test", "--workspace", "--no-run", "--quiet"]))?;
+    command::run(&mut build())?;
     let ran = if command::works(&mut cargo(["nextest", "--version"])) {
         nextest(args, &left_out, path)
     } else {
@@ -66,6 +63,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     drop(engine);
     ran
+}
+
+/// Builds the tests, and the binaries that scenarios run from the target folder: those of every package that has a
+/// `tests` folder. Built by themselves they would take other features of their dependencies, and all of these a second
+/// time.
+pub(crate) fn build() -> Command {
+    cargo(["test", "--workspace", "--no-run", "--quiet"])
 }
 
 /// Builds what is shipped and tests it as its users meet it. One test at a time: they use the documented ports.
