@@ -8,6 +8,8 @@ mod keep;
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    thread,
+    time::{Duration, Instant},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -16,6 +18,8 @@ pub use self::accept::accept;
 
 /// How many connections may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+/// How long systemd may take to close its copy of a listener.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// On all interfaces, IPv4 and IPv6 alike, at this port; 0 takes a free one.
 pub fn everywhere(port: u16) -> SocketAddr {
@@ -32,16 +36,47 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
     if let Some(listener) = inherit::take(address) {
         return Ok(listener);
     }
+    let listener = match open_either(address) {
+        Err(error) if error.source.kind() == io::ErrorKind::AddrInUse => instead_of_old(address, error),
+        result => result,
+    }?;
+    keep::leave(&listener);
+    Ok(listener)
+}
+
+/// The settings were loopback and are everywhere now, or the other way: what was left for us at this port is in the
+/// way of what they name, and is given up first.
+fn instead_of_old(address: SocketAddr, error: Error) -> Result<TcpListener, Error> {
+    let old = inherit::take_in_the_way(address);
+    for address in &old {
+        tracing::info!(addr = %address, "listener closed: no setting names it any more");
+        keep::withdraw(*address);
+    }
+    if old.is_empty() {
+        return Err(error);
+    }
+    // systemd closes its copy in its own time, and does not say when.
+    let deadline = Instant::now() + CLOSING;
+    loop {
+        match open_either(address) {
+            Err(error) if error.source.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                thread::sleep(CLOSING / 200);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// IPv4 alone on a machine without IPv6.
+fn open_either(address: SocketAddr) -> Result<TcpListener, Error> {
     let everywhere = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    let listener = match open(address) {
+    match open(address) {
         Err(error) if everywhere && no_ipv6(&error) => {
             let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
             open(v4).map_err(|source| Error { address: v4, source })
         }
         result => result.map_err(|source| Error { address, source }),
-    }?;
-    keep::leave(&listener);
-    Ok(listener)
+    }
 }
 
 /// Gives up an address that was listened on and is not any more, while the daemon lives on.

@@ -35,7 +35,7 @@ pub fn load(name: &str) -> String {
 
 /// Answers everything; perl is part of the least Debian.
 const SERVICE: &str = r#"FROM wayside-test-debian:12
-CMD ["perl", "-MIO::Socket::INET", "-e", "$l = IO::Socket::INET->new(LocalPort => 8080, Listen => 9, ReuseAddr => 1); while ($c = $l->accept) { while (<$c>) { last if /^\r?$/ } print $c qq(HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello); close $c }"]
+CMD ["perl", "-MIO::Socket::INET", "-e", "$SIG{TERM} = sub { exit }; $l = IO::Socket::INET->new(LocalPort => 8080, Listen => 9, ReuseAddr => 1); while ($c = $l->accept) { while (<$c>) { last if /^\r?$/ } print $c qq(HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello); close $c }"]
 "#;
 
 /// An image whose program answers every request at port 8080 with `hello`.

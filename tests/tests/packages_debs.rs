@@ -247,7 +247,9 @@ fn autostop_is_upgraded_under_load_and_takes_up_a_new_token() {
     assert_eq!(with("first"), "401");
     assert_eq!(machine.shown("lw_proxy", "MainPID"), pid);
     assert!(machine.shell("curl --silent http://127.0.0.1:8093/").contains("acme"));
-    assert!(machine.shell("journalctl --unit=lw_tcp_proxy --no-pager").contains("lw_tcp_proxy"));
+    let told = journal(&machine, "lw_tcp_proxy");
+    let traffic = told.iter().find(|line| line["MESSAGE"] == "traffic").unwrap();
+    assert!(traffic.to_string().contains("GET box.example/livez"), "{traffic}");
     assert!(machine.shell("systemctl status lw_proxy").contains("active (running)"));
 }
 

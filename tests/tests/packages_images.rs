@@ -11,11 +11,10 @@ use tests::{
     wait::wait_for,
 };
 
-/// What each image may take, in MiB. That of forwarder is far from the 80 that it should take: most of it is the
-/// engine behind its SQL, which is larger still without optimization at link time.
+/// What each image may take, in MiB. Most of that of forwarder is the engine behind its SQL.
 const SIZES: [(&str, u64); 6] = [
     ("goproxy", 25),
-    ("forwarder", 140),
+    ("forwarder", 80),
     ("agent-relay", 25),
     ("flag-relay", 25),
     ("lw_proxy", 25),

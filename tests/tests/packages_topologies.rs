@@ -1,6 +1,11 @@
 //! The compose files and the manifests: what they describe comes up and does its work, and fits the schemas of those
 //! who read them.
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a failure is told with its logs"
+)]
 
 use std::{
     fs,
@@ -71,6 +76,17 @@ impl Topology {
         run(self.compose().args(["logs", "--no-color"]))
     }
 
+    /// Waits until the health check of every service that has one is content.
+    fn wait_until_healthy(&self) {
+        for id in run(self.compose().args(["ps", "--quiet"])).lines() {
+            let health = "{{if .State.Health}}{{.State.Health.Status}}{{else}}healthy{{end}} {{.Name}}";
+            wait_for("every service to be healthy", || {
+                let told = run(Command::new("docker").args(["inspect", "--format", health, id]));
+                told.starts_with("healthy ").then_some(())
+            });
+        }
+    }
+
     fn wait_for_line(&self, words: &str) {
         wait_for(&format!("{words:?} in the log"), || self.logs().contains(words).then_some(()));
     }
@@ -101,6 +117,7 @@ fn the_capture_topology_comes_up_and_captures() {
         let pairs: Value = serde_json::from_str(&told).unwrap();
         pairs.to_string().contains("/through/compose").then_some(())
     });
+    topology.wait_until_healthy();
 }
 
 #[test]
@@ -124,6 +141,7 @@ fn the_relay_of_agents_comes_up_and_delivers() {
     http::post(17123, "/intake?api_key=0123456789abcdef", r#"{"through": "compose"}"#);
     let got = || told.try_recv().ok().filter(|head| head.contains("POST /intake"));
     wait_for("what the agent sent", got);
+    topology.wait_until_healthy();
 }
 
 /// The flag of the environment as the relay at this port tells it to an SDK.
@@ -182,6 +200,7 @@ fn a_primary_and_its_replicas_come_up_and_tell_what_changes() {
     all_serve("false");
     admin("PUT", &format!("{environment}/flags/f1"), &flag("f1", true));
     all_serve("true");
+    topology.wait_until_healthy();
 }
 
 #[test]
@@ -217,6 +236,7 @@ fn a_container_sleeps_beside_autostop_until_someone_comes() {
         wait_for("it to answer", || (run(Command::new("curl").args(curl)) == "hello").then_some(()));
         assert_eq!(sleeper.inspect("{{.State.Running}}"), "true");
     }
+    topology.wait_until_healthy();
 }
 
 #[test]
@@ -228,6 +248,8 @@ fn every_topology_is_understood() {
         ("DD_URL", "http://a"),
         ("AUTOSTOP_FOLDER", "/srv"),
         ("DOCKER_GROUP", "1"),
+        ("ADMIN_TOKEN", "a"),
+        ("AUTH_SECRET", "a"),
     ];
     let files: Vec<_> = fs::read_dir(packaging("docker")).unwrap().map(|file| file.unwrap().path()).collect();
     assert!(files.len() >= 3);

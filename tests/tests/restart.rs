@@ -5,11 +5,11 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use tests::{capture::Goproxy, keeper::Keeper, peer};
+use tests::{capture::Goproxy, http, keeper::Keeper, peer};
 
-fn start(keeper: &mut Keeper, origin: SocketAddr, more: &[(&str, &str)]) -> Goproxy {
+fn start(keeper: &Keeper, origin: SocketAddr, more: &[(&str, &str)]) -> Goproxy {
     let address = keeper.address();
-    let (program, _given) = keeper.program();
+    let program = keeper.program();
     let program: Vec<&str> = program.iter().map(String::as_str).collect();
     let variables: Vec<_> = more.iter().copied().chain([("NOTIFY_SOCKET", address.as_str())]).collect();
     // Nobody listens at port 1.
@@ -21,10 +21,10 @@ fn start(keeper: &mut Keeper, origin: SocketAddr, more: &[(&str, &str)]) -> Gopr
 
 #[test]
 fn who_connects_while_goproxy_is_away_waits_for_the_next() {
-    let mut keeper = Keeper::default();
+    let keeper = Keeper::default();
     let origin = peer::http_service(b"ok");
     let health = peer::listen().1.to_string();
-    let first = start(&mut keeper, origin, &[("HEALTH_ADDR", &health)]);
+    let first = start(&keeper, origin, &[("HEALTH_ADDR", &health)]);
     let port = first.port;
     assert_eq!(keeper.names().len(), 3, "the listeners of traffic, health and metrics: {:?}", keeper.names());
     first.daemon.kill();
@@ -35,7 +35,7 @@ fn who_connects_while_goproxy_is_away_waits_for_the_next() {
         client.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n").unwrap();
     }
     let listen = port.to_string();
-    let second = start(&mut keeper, origin, &[("PROXY_IN_PORT", &listen), ("HEALTH_ADDR", &health)]);
+    let second = start(&keeper, origin, &[("PROXY_IN_PORT", &listen), ("HEALTH_ADDR", &health)]);
     assert_eq!(second.port, port);
     for mut client in waiting {
         let mut answer = Vec::new();
@@ -49,11 +49,27 @@ fn who_connects_while_goproxy_is_away_waits_for_the_next() {
     second.daemon.kill();
 
     // The settings name another port: nobody may wait at the old one for ever.
-    let third = start(&mut keeper, origin, &[("HEALTH_ADDR", &health)]);
+    let third = start(&keeper, origin, &[("HEALTH_ADDR", &health)]);
     assert_ne!(third.port, port);
     let old = format!("everywhere@{port}");
-    assert!(!keeper.names().contains(&old.as_str()), "{:?}", keeper.names());
+    assert!(!keeper.names().contains(&old), "{:?}", keeper.names());
     TcpStream::connect(("127.0.0.1", port)).unwrap_err();
     assert!(peer::get(third.port, "/").ends_with("ok"));
     third.daemon.kill();
+}
+
+#[test]
+fn what_was_open_to_loopback_may_be_opened_to_all_and_closed_again() {
+    let keeper = Keeper::default();
+    let origin = peer::http_service(b"ok");
+    let port = peer::listen().1.port();
+    for (address, name) in [("127.0.0.1", "127.0.0.1"), ("[::]", "everywhere"), ("127.0.0.1", "127.0.0.1")] {
+        let health = format!("{address}:{port}");
+        let proxy = start(&keeper, origin, &[("HEALTH_ADDR", &health)]);
+        assert!(http::get(port, "/livez").contains("ok"), "{health}");
+        let names = keeper.names();
+        let kept: Vec<_> = names.iter().filter(|name| name.ends_with(&format!("@{port}"))).collect();
+        assert_eq!(kept, [&format!("{name}@{port}")]);
+        proxy.daemon.kill();
+    }
 }

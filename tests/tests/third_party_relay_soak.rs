@@ -40,9 +40,13 @@ fn every_request_is_accounted_for_while_the_relay_is_killed_again_and_again_amid
         // Every third life has a full disk, sometimes with room for a few more.
         let is_full = kill % 3 == 1;
         if is_full {
-            disk.fill(*random.choice(&[0, 0, 4 << 10, 200 << 10]).unwrap());
+            let room = *random.choice(&[0, 0, 4 << 10, 200 << 10]).unwrap();
             full += 1;
-            wait_for("the disk to be full", || (relay.refused("disk") > 0).then_some(()));
+            wait_for("the disk to be full", || {
+                // What is delivered makes room again.
+                disk.fill(room);
+                (relay.refused("disk") > 0).then_some(())
+            });
         }
         // Sleeps: so that death comes at a random moment of whatever goes on.
         thread::sleep(Duration::from_millis(random.u64(0..600)));

@@ -28,10 +28,7 @@ use self::{products::Products, source::Source};
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
     /// Only the packages and images whose names contain one of these.
-    pub(crate) only: Vec<String>,
-    /// Without optimization at link time, which takes most of the time; everything else is the same.
-    #[arg(long)]
-    pub(crate) quick: bool,
+    only: Vec<String>,
 }
 
 /// Where everything lies.
@@ -55,7 +52,7 @@ pub(crate) fn build(args: &Args) -> Result<Dist> {
         fs::remove_dir_all(&folder).with_context(|| format!("clear {}", folder.display()))?;
     }
     let start = Instant::now();
-    let built = binaries::build(&products.binaries(), args.quick, &source, &folder)?;
+    let built = binaries::build(&products.binaries(), &source, &folder)?;
     println!("binaries: {:.0} s", start.elapsed().as_secs_f64());
     for package in &products.package {
         told(&deb::build(package, &built, &source, &folder)?)?;

@@ -75,10 +75,10 @@ pub(crate) fn build() -> Command {
 /// Builds what is shipped and tests it as its users meet it. One test at a time: they use the documented ports.
 fn shipped(args: &Args) -> Result<()> {
     packages::ensure_installed(packages::FOR_PACKAGES)?;
-    let dist = dist::build(&dist::Args { quick: true, ..dist::Args::default() })?;
+    let dist = dist::build(&dist::Args::default())?;
     let engine = engine::ensure_running()?;
     debian::ensure_loaded()?;
-    let mut test = cargo(["test", "--package", "tests", "--quiet"]);
+    let mut test = cargo(["test", "--workspace", "--quiet"]);
     for binary in packages_tests()? {
         test.args(["--test", &binary]);
     }

@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use common::quiet::Quiet;
 use slab::Slab;
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -32,6 +33,9 @@ use crate::wire;
 
 /// A wake is asked for again after this time, for as long as somebody waits for it.
 const WAKE_EVERY: Duration = Duration::from_secs(1);
+/// That somebody came is told once in this time for each target: `journalctl -fu lw_tcp_proxy` has to show that traffic
+/// arrives, and not each request of it.
+const HEARD_EVERY: Duration = Duration::from_secs(10);
 /// How many of those that waited may reach for the target at once.
 const PACE: usize = 64;
 
@@ -123,6 +127,7 @@ pub struct Gate {
     bell: Arc<Notify>,
     pace: Arc<Semaphore>,
     turn: AtomicUsize,
+    heard: Quiet,
 }
 
 struct Inside {
@@ -173,6 +178,7 @@ impl Gate {
             bell,
             pace: Arc::new(Semaphore::new(PACE)),
             turn: AtomicUsize::new(0),
+            heard: Quiet::new(HEARD_EVERY),
         }
     }
 
@@ -294,6 +300,14 @@ impl Gate {
         }
         inside.wake_asked = Some((generation, now));
         inside.wanter.clone()
+    }
+
+    /// Somebody came.
+    fn hear(&self, visitor: &Visitor) {
+        if let Some(untold) = self.heard.speak(Instant::now()) {
+            let Visitor { peer, protocol, detail, .. } = visitor;
+            tracing::info!(rule = %self.rule_id, %peer, protocol, detail, untold, "traffic");
+        }
     }
 
     /// A new link knows nothing of what was asked over the last one.

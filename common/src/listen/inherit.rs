@@ -36,6 +36,13 @@ pub(super) fn take(wanted: SocketAddr) -> Option<TcpListener> {
     listener.set_nonblocking(true).is_ok().then_some(listener)
 }
 
+/// Where those listen that keep others from listening here. They are closed.
+pub(super) fn take_in_the_way(wanted: SocketAddr) -> Vec<SocketAddr> {
+    let mut listeners = INHERITED.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_it = |listener: &mut TcpListener| listener.local_addr().is_ok_and(|there| clashes(there, wanted));
+    listeners.extract_if(.., is_it).filter_map(|listener| listener.local_addr().ok()).collect()
+}
+
 /// Where those listen that nobody took. They are closed.
 pub(super) fn leftovers() -> Vec<SocketAddr> {
     let mut listeners = INHERITED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,6 +56,11 @@ fn fits(there: SocketAddr, wanted: SocketAddr) -> bool {
         && (there.ip() == wanted.ip() || everywhere(there.ip()) && everywhere(wanted.ip()))
 }
 
+/// Whether one of them is everywhere, and so at the address of the other.
+fn clashes(there: SocketAddr, wanted: SocketAddr) -> bool {
+    there.port() == wanted.port() && (there.ip().is_unspecified() || wanted.ip().is_unspecified())
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -60,5 +72,15 @@ mod tests {
         assert!(!fits("[::]:80", "127.0.0.1:80"), "it would be open to more than was asked");
         assert!(!fits("127.0.0.1:80", "[::]:80"), "it would be open to fewer");
         assert!(!fits("[::]:80", "[::]:81"));
+    }
+
+    #[test]
+    fn everywhere_is_in_the_way_of_every_address() {
+        let clashes =
+            |there: &str, wanted: &str| super::clashes(there.parse().unwrap(), wanted.parse().unwrap());
+        assert!(clashes("127.0.0.1:80", "[::]:80"));
+        assert!(clashes("0.0.0.0:80", "10.0.0.1:80"));
+        assert!(!clashes("127.0.0.1:80", "10.0.0.1:80"), "another setting may name the first");
+        assert!(!clashes("127.0.0.1:80", "[::]:81"));
     }
 }

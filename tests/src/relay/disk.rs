@@ -34,14 +34,14 @@ impl Disk {
 }
 
 impl Disk {
-    /// Fills it but for so many bytes at most; less when somebody else is faster.
+    /// Fills what is free of it but for so many bytes at most; less when somebody else is faster.
     ///
     /// # Panics
     /// When it cannot be written to.
     pub fn fill(&self, but: u64) {
         let about = statvfs(self.path()).expect("it is mounted");
         let free = about.blocks_free() * about.fragment_size();
-        let mut filler = File::create(self.filler()).expect("a file");
+        let mut filler = File::options().create(true).append(true).open(self.filler()).expect("a file");
         let block = vec![0; 4 << 10];
         for _ in 0..free.saturating_sub(but) / block.len() as u64 {
             match filler.write_all(&block) {

@@ -22,14 +22,11 @@ const PACKED: &str = "-Clink-arg=-Wl,-z,pack-relative-relocs";
 pub(super) type Built = BTreeMap<String, PathBuf>;
 
 /// Builds them into `folder`, each with its symbols and its bill of materials beside it.
-pub(super) fn build(wanted: &BTreeSet<String>, quick: bool, source: &Source, folder: &Path) -> Result<Built> {
+pub(super) fn build(wanted: &BTreeSet<String>, source: &Source, folder: &Path) -> Result<Built> {
     ensure_target()?;
     let mut build = cargo(["build", "--quiet", "--locked", "--profile", "ship", "--target", TARGET]);
     build.args(["--workspace", "--exclude", "tests", "--exclude", "xtask"]);
     build.args(wanted.iter().flat_map(|binary| ["--bin", binary]));
-    if quick {
-        build.env("CARGO_PROFILE_SHIP_LTO", "off");
-    }
     let target = target_folder()?;
     paths::leave_out(&mut build, TARGET, &target, PACKED)?;
     // Dependencies in C are the same for every commit, and are not compiled anew for each.

@@ -1,6 +1,7 @@
 //! An image from scratch: one layer with the daemon, in the archive that `docker load` and OCI tools read.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -109,11 +110,13 @@ fn layer(image: &Image, built: &Built, source: &Source) -> Result<Vec<u8>> {
     layer.file("etc/passwd", 0o644, root, passwd.as_bytes())?;
     layer.file("etc/group", 0o644, root, format!("root:x:0:\nwayside:x:{USER}:\n").as_bytes())?;
     layer.file("etc/ssl/certs/ca-certificates.crt", 0o644, root, authorities().as_bytes())?;
-    for volume in &image.volumes {
-        let path = volume.trim_start_matches('/');
-        for (end, _) in path.match_indices('/').filter(|(end, _)| *end > "var/lib".len()) {
-            layer.folder(path.get(..end).unwrap_or(path), mode, root)?;
-        }
+    let volumes: Vec<_> = image.volumes.iter().map(|volume| volume.trim_start_matches('/')).collect();
+    // Engines refuse a layer that has a path twice.
+    let above: BTreeSet<_> = volumes.iter().flat_map(|path| above(path)).collect();
+    for path in above.into_iter().filter(|path| path.len() > "var/lib".len()) {
+        layer.folder(path, mode, root)?;
+    }
+    for path in volumes {
         layer.folder(path, 0o750, USER)?;
     }
     for binary in &image.binaries {
@@ -122,6 +125,11 @@ fn layer(image: &Image, built: &Built, source: &Source) -> Result<Vec<u8>> {
         layer.file(&format!("usr/local/bin/{binary}"), 0o755, root, &content)?;
     }
     layer.end()
+}
+
+/// The folders above this one, from the outermost on.
+fn above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').filter_map(|(end, _)| path.get(..end))
 }
 
 /// The authorities that browsers trust, as PEM.

@@ -54,6 +54,7 @@ impl Gate {
             return Err(Full);
         };
         drop(inside);
+        self.hear(&visitor);
         Ok(Visit { gate: Arc::clone(self), visitor, port, place, held: 0 })
     }
 }
