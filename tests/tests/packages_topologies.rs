@@ -146,6 +146,8 @@ fn the_relay_of_agents_comes_up_and_delivers() {
 
 /// The flag of the environment as the relay at this port tells it to an SDK.
 fn served(port: u16, name: &str) -> Option<Value> {
+    // The engine accepts before the relay does.
+    http::try_get(port, "/health")?;
     let of = |path: &str| format!("http://127.0.0.1:{port}/client/{path}");
     let (code, told) = ask("POST", &of("auth"), None, &json!({ "apiKey": KEY }));
     let token = told["authToken"].as_str().filter(|_| code == 200)?;
@@ -167,7 +169,7 @@ fn a_primary_and_its_replicas_come_up_and_tell_what_changes() {
         .with("ADMIN_TOKEN", "admin-token-of-the-test")
         .with("AUTH_SECRET", "a secret that all relays of this test share");
     topology.up(&["saas"]);
-    wait_for("the flag service to be up", || http::try_get(7100, "/admin/environments"));
+    wait_for("the flag service to be up", || http::try_get(7100, "/readyz"));
     let admin = |method: &str, path: &str, body: &Value| {
         let told = run(Command::new("curl")
             .args(["--fail-with-body", "--silent", "--request", method])
