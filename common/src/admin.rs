@@ -3,7 +3,9 @@
 use std::{
     collections::BTreeSet,
     net::TcpListener,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 pub use axum::Router;
@@ -13,9 +15,20 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use prometheus_client::registry::Registry;
+use tokio::{net::TcpStream, sync::Semaphore};
 
-use crate::drain::Drain;
+use crate::{drain::Drain, listen};
+
+/// So many are served at a time; others wait in the kernel.
+const MOST_CLIENTS: usize = 1024;
+/// How long a client may take to ask, and to ask again.
+const QUESTION: Duration = Duration::from_secs(60);
 
 /// What the daemon still waits for before it is ready; shared by whoever makes it so.
 #[derive(Clone, Debug, Default)]
@@ -75,11 +88,70 @@ async fn encode(State(registry): State<Arc<Registry>>) -> axum::response::Respon
         .into_response()
 }
 
-/// Serves a router until the stop was asked for and its last answer is out.
+/// Serves a router until the stop is asked for. What was asked by then is answered by tasks that the stop waits for.
 ///
 /// # Errors
 /// When the listener cannot be used.
 pub async fn serve(listener: TcpListener, router: Router, drain: Drain) -> std::io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    axum::serve(listener, router).with_graceful_shutdown(async move { drain.started().await }).await
+    let room = Arc::new(Semaphore::new(MOST_CLIENTS));
+    listen::accept(listener, &room, &drain, |stream, peer, place| {
+        let (router, until) = (router.clone(), drain.clone());
+        drain.spawn(async move {
+            stream.set_nodelay(true).ok();
+            if let Err(error) = converse(stream, router, &until).await {
+                tracing::debug!(%peer, %error, "a connection broke");
+            }
+            drop(place);
+        });
+    })
+    .await
+}
+
+async fn converse(stream: TcpStream, router: Router, drain: &Drain) -> hyper::Result<()> {
+    let conversation = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(QUESTION)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
+    let mut conversation = pin!(conversation);
+    tokio::select! {
+        ended = conversation.as_mut() => ended,
+        () = drain.lingered() => {
+            conversation.as_mut().graceful_shutdown();
+            conversation.await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn ask(client: &mut TcpStream) -> String {
+        client.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn who_was_accepted_just_before_the_stop_is_answered() {
+        let listener = listen::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let drain = Drain::default();
+        let (router, until) = (health(Readiness::default(), drain.clone()), drain.clone());
+        drain.spawn_own(async move { serve(listener, router, until).await.unwrap() });
+        let mut first = TcpStream::connect(address).await.unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        // They are accepted in their order.
+        assert!(ask(&mut second).await.starts_with("HTTP/1.1 200"));
+        drain.ask();
+        assert!(ask(&mut first).await.starts_with("HTTP/1.1 200"));
+        drain.idle().await;
+    }
 }

@@ -6,10 +6,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time};
 use tokio_util::task::TaskTracker;
+
+/// How long who came just before the stop has to say what for.
+const MOMENT: Duration = Duration::from_millis(250);
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
@@ -79,6 +83,13 @@ impl Drain {
     /// Returns once the stop was asked for.
     pub async fn started(&self) {
         self.reached(Phase::Asked).await;
+    }
+
+    /// Returns a moment after the stop was asked for. A connection that was accepted and has asked nothing yet is ended
+    /// then and not before: what it asks may be on its way.
+    pub async fn lingered(&self) {
+        self.started().await;
+        time::sleep(MOMENT).await;
     }
 
     /// Returns once the stop is insisted on.

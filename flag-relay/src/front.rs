@@ -133,7 +133,7 @@ impl Front {
             let mut serving = std::pin::pin!(serving);
             tokio::select! {
                 ended = serving.as_mut() => ended,
-                () = drain.started() => {
+                () = drain.lingered() => {
                     serving.as_mut().graceful_shutdown();
                     tokio::select! {
                         ended = serving => ended,

@@ -92,7 +92,7 @@ where
     let begun = tokio::select! {
         biased;
         begun = version::begin(client, QUESTION) => begun,
-        () = drain.started() => return,
+        () = drain.lingered() => return,
     };
     let (version, client) = match begun {
         Ok((version, client)) => (version, TokioIo::new(client)),
@@ -128,7 +128,7 @@ where
     let mut conversation = std::pin::pin!(conversation);
     let ended = tokio::select! {
         ended = conversation.as_mut() => ended,
-        () = drain.started() => {
+        () = drain.lingered() => {
             end(conversation.as_mut());
             tokio::select! {
                 ended = conversation.as_mut() => ended,
