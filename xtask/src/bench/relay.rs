@@ -34,8 +34,11 @@ const PATH: &str = "/intake/?api_key=bench";
 /// agent-relay, durable, beside nginx as an HTTP proxy and HAProxy in TCP mode, which keep nothing. Prints only.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// How often each load is put on each contender, in turn; medians are told.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
     /// How long each load lasts, in seconds.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// Connections at a time; 0 leaves these loads out.
     #[arg(long, value_delimiter = ',', default_value = "100,1000")]
@@ -55,6 +58,11 @@ enum Contender {
     Haproxy,
 }
 
+const CONTENDERS: [Contender; 3] = [Contender::Nginx, Contender::Haproxy, Contender::AgentRelay];
+
+/// Requests per second, p50 and p99 in µs, CPU per request in µs, peak of the resident size in MiB.
+type Figures = [f64; 5];
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     packages::ensure_installed(packages::FOR_BENCH)?;
     command::run(&mut cargo(["build", "--release", "-p", "agent-relay"]))?;
@@ -66,16 +74,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     fs::write(&script, lines).context("write the script of wrk")?;
     println!("{}, {}.\n", facts::today(), facts::machine());
     let loads: Vec<u32> = args.connections.iter().copied().filter(|connections| *connections > 0).collect();
-    if !loads.is_empty() {
-        println!("| | connections | POST/s | p50 µs | p99 µs | CPU µs each | peak RSS MiB | then |");
-        println!("|---|---|---|---|---|---|---|---|");
-    }
-    for connections in &loads {
-        for contender in [Contender::Nginx, Contender::Haproxy, Contender::AgentRelay] {
-            let own = tempfile::tempdir_in(folder.path()).context("make a folder")?;
-            one(contender, *connections, args.seconds, own.path(), &script, &stop)
-                .with_context(|| format!("{contender:?} with {connections} connections"))?;
+    for connections in loads {
+        println!("{connections} connections, {} rounds of {} s:", args.rounds, args.seconds);
+        let mut seen = CONTENDERS.map(|_| Vec::new());
+        for _ in 0..args.rounds {
+            for (contender, seen) in CONTENDERS.into_iter().zip(&mut seen) {
+                let own = tempfile::tempdir_in(folder.path()).context("make a folder")?;
+                let one = one(contender, connections, args.seconds, own.path(), &script, &stop);
+                seen.push(one.with_context(|| format!("{contender:?} with {connections} connections"))?);
+            }
         }
+        println!("\n| | POST/s | p50 µs | p99 µs | CPU µs each | peak RSS MiB |\n|---|--:|--:|--:|--:|--:|");
+        for (contender, seen) in CONTENDERS.into_iter().zip(seen) {
+            let [rate, p50, p99, each, peak] = medians(&seen);
+            println!("| {contender:?} | {rate:.0} | {p50:.0} | {p99:.0} | {each:.1} | {peak:.1} |");
+        }
+        println!();
     }
     if args.agents > 0 {
         let own = tempfile::tempdir_in(folder.path()).context("make a folder")?;
@@ -85,6 +99,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+fn medians(seen: &[Figures]) -> Figures {
+    let mut at = 0..;
+    Figures::default().map(|_| {
+        let at = at.next().unwrap_or_default();
+        let mut all: Vec<f64> = seen.iter().filter_map(|figures| figures.get(at).copied()).collect();
+        all.sort_by(f64::total_cmp);
+        all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
+    })
+}
+
+/// Puts one load on one contender.
 fn one(
     contender: Contender,
     connections: u32,
@@ -92,7 +117,7 @@ fn one(
     folder: &Path,
     script: &Path,
     stop: &Stop,
-) -> Result<()> {
+) -> Result<Figures> {
     let sink = free()?;
     let answer = "location / { client_max_body_size 100m; return 202; }";
     let mut backend = nginx("sink", &folder.join("sink"), sink, answer, "")?;
@@ -114,20 +139,14 @@ fn one(
     let spent = cpu(child.id())?.saturating_sub(before);
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let each = spent.as_secs_f64() * 1e6 / seen.requests as f64;
-    let then = match contender {
-        Contender::AgentRelay => drained(&mut child, stats, seen.requests, idle, stop)?,
-        _ => String::new(),
-    };
-    println!(
-        "| {contender:?} | {connections} | {:.0} | {:.0} | {:.0} | {each:.0} | {:.1} | {then} |",
-        seen.per_second,
-        seen.p50.unwrap_or_default(),
-        seen.p99.unwrap_or_default(),
-        mib(peak_rss(child.id())?),
-    );
+    if contender == Contender::AgentRelay {
+        println!("{}", drained(&mut child, stats, seen.requests, idle, stop)?);
+    }
+    let peak = mib(peak_rss(child.id())?);
     child.stop();
     backend.stop();
-    Ok(())
+    let (p50, p99) = (seen.p50.unwrap_or(f64::NAN), seen.p99.unwrap_or(f64::NAN));
+    Ok([seen.per_second, p50, p99, each, peak])
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a size of memory")]
@@ -244,4 +263,13 @@ fn relay(folder: &Path, address: SocketAddr, stats: SocketAddr, sink: SocketAddr
         .env("STATS_ADDR", stats.to_string())
         .env("AGENT_MAX_BYTES", "10GiB");
     Child::spawn("agent-relay", &mut command, None)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn each_figure_has_its_own_median() {
+        let seen = [[1.0, 9.0, 0.0, 5.0, 5.0], [3.0, 7.0, 0.0, 5.0, 5.0], [2.0, 8.0, 9.0, 5.0, 5.0]];
+        assert_eq!(super::medians(&seen), [2.0, 8.0, 0.0, 5.0, 5.0]);
+    }
 }
