@@ -11,7 +11,9 @@ mod process;
 mod relay;
 mod start;
 
-use anyhow::Result;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use anyhow::{Context, Result};
 
 /// Measure, on this machine and in one run, what is compared.
 #[derive(clap::Subcommand)]
@@ -34,4 +36,10 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::FlagRelay(args) => flag::run(args),
         Bench::Start(args) => start::run(args),
     }
+}
+
+/// An address of loopback that was free a moment ago.
+fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
+    listener.local_addr().context("find a free port")
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::{facts, pages, process};
 use crate::{
+    bench::free_address,
     child::Child,
     command::{self, cargo, root},
     http,
@@ -52,7 +53,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let binaries = command::target()?.join("release");
     // Not in memory: syncs must cost what they cost.
     let data = tempfile::tempdir_in(command::target()?).context("make a data folder")?;
-    let (grpc, analyzer) = (free_port()?, SocketAddr::from(([127, 0, 0, 1], free_port()?)));
+    let (grpc, analyzer) =
+        (free_address()?.port(), SocketAddr::from(([127, 0, 0, 1], free_address()?.port())));
     let mut forwarder = start(&binaries, data.path(), grpc, analyzer)?;
     stop.wait_for("forwarder", READY, || {
         forwarder.check_alive()?;
@@ -127,11 +129,6 @@ fn start(binaries: &Path, data: &Path, grpc: u16, analyzer: SocketAddr) -> Resul
         .env("STORE_MAX_BYTES", "0");
     let log = fs::File::create(data.join("forwarder.log")).context("make a log")?;
     Child::spawn("forwarder", &mut command, Some(log))
-}
-
-fn free_port() -> Result<u16> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("find a free port")?;
-    Ok(listener.local_addr()?.port())
 }
 
 fn metric(analyzer: SocketAddr, name: &str) -> Result<f64> {

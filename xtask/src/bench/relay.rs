@@ -5,7 +5,7 @@ mod fleet;
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -19,6 +19,7 @@ use super::{
     process::{cpu, peak_rss, rss},
 };
 use crate::{
+    bench::free_address,
     child::Child,
     command::{self, cargo},
     http, packages,
@@ -118,11 +119,11 @@ fn one(
     script: &Path,
     stop: &Stop,
 ) -> Result<Figures> {
-    let sink = free()?;
+    let sink = free_address()?;
     let answer = "location / { client_max_body_size 100m; return 202; }";
     let mut backend = nginx("sink", &folder.join("sink"), sink, answer, "")?;
     wait(&mut backend, sink, stop)?;
-    let (address, stats) = (free()?, free()?);
+    let (address, stats) = (free_address()?, free_address()?);
     let mut child = match contender {
         Contender::Nginx => {
             let pass = "location / { proxy_pass http://sink; proxy_http_version 1.1; proxy_set_header Connection \"\"; }";
@@ -207,10 +208,6 @@ fn wrk(
     stop.wait_for("wrk", most, || Ok(child.ended()?.is_some()))?;
     let text = fs::read_to_string(&printed).context("read wrk's output")?;
     load::parse(&text).with_context(|| format!("wrk said:\n{text}{}", child.last_words()))
-}
-
-fn free() -> Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0").context("find a free port")?.local_addr()?)
 }
 
 fn wait(child: &mut Child, address: SocketAddr, stop: &Stop) -> Result<()> {

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::{facts, pages};
-use crate::{child::Child, command, stop::Stop};
+use crate::{bench::free_address, child::Child, command, stop::Stop};
 
 /// How long one may take before it counts as not coming up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -169,7 +169,7 @@ fn prepare(folder: &Path) -> Result<()> {
     let path = folder.display();
     let autostop = format!(
         "accountID = \"acme\"\nusageTrackingPort = {}\nrulesDir = \"{path}/rules.d\"\nstateDir = \"{path}/state\"\n",
-        free_port()?,
+        free_address()?.port(),
     );
     let environment = "keys: [my-sdk-key]\nflags: { dark-mode: { default: true } }\n";
     fs::create_dir(folder.join("rules.d"))?;
@@ -178,10 +178,4 @@ fn prepare(folder: &Path) -> Result<()> {
     fs::write(folder.join("config.toml"), autostop)?;
     fs::write(folder.join("empty.toml"), "")?;
     Ok(())
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> Result<u16> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("find a free port")?;
-    Ok(listener.local_addr()?.port())
 }

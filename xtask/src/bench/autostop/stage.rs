@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::crowd::{Entrance, Kind, host};
-use crate::{child::Child, command, http, stop::Stop};
+use crate::{bench::free_address, child::Child, command, http, stop::Stop};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Where ports are looked for, below those that the system gives away by itself.
@@ -43,7 +43,8 @@ impl Stage {
         let path = folder.path().display();
         fs::create_dir(folder.path().join("rules.d"))?;
         let (first, targets) = (free_ports(PORTS.start, rules)?, free_ports(PORTS.start + rules, rules)?);
-        let [links, status, http, admin] = [free()?, free()?, free()?, free()?];
+        let [links, status, http, admin] =
+            [free_address()?, free_address()?, free_address()?, free_address()?];
         let config = format!(
             "proxyPort = {}\nusageTrackingPort = {}\nadminAddr = \"{admin}\"\nrulesDir = \"{path}/rules.d\"\nstateDir = \"{path}/state\"\n\
              httpListen = [\"{http}\"]\nhttpsListen = []\ntcpPorts = \"{first}-{}\"\n\
@@ -180,9 +181,4 @@ fn free_ports(from: u16, count: u16) -> Result<u16> {
         }
     }
     anyhow::bail!("no {count} ports in a row are free")
-}
-
-fn free() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
-    listener.local_addr().context("find a free port")
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use super::loads;
 use crate::{
+    bench::free_address,
     bench::load,
     child::Child,
     command::{self, root},
@@ -91,7 +92,7 @@ impl Field {
     pub(super) fn start(contestants: &[Contestant], stop: &Stop) -> Result<Self> {
         let folder = tempfile::tempdir().context("make a temporary folder")?;
         loads::make_files(folder.path())?;
-        let backend_addr = free_addr()?;
+        let backend_addr = free_address()?;
         let mut nginx = nginx(folder.path(), "backend.nginx.conf", backend_addr, backend_addr)?;
         let backend = started("nginx, backend", &mut nginx, backend_addr, stop)?;
         let mut field = Self {
@@ -123,11 +124,11 @@ impl Field {
     pub(super) fn goproxy_alone(&mut self, stop: &Stop) -> Result<Runner> {
         self.runners.retain(|runner| runner.contestant != Contestant::Goproxy);
         self.forwarder = None;
-        self.goproxy_before(free_addr()?, stop)
+        self.goproxy_before(free_address()?, stop)
     }
 
     fn runner(&mut self, contestant: Contestant, stop: &Stop) -> Result<Runner> {
-        let addr = free_addr()?;
+        let addr = free_address()?;
         let (folder, backend) = (self.folder.path(), self.backend_addr);
         let mut command = match contestant {
             Contestant::Direct => return Ok(Runner { contestant, addr: backend, child: None }),
@@ -161,7 +162,8 @@ impl Field {
     fn data_plane(&mut self, contestant: Contestant, addr: SocketAddr, stop: &Stop) -> Result<Runner> {
         let home = self.folder.path().join(format!("{contestant:?}"));
         fs::create_dir_all(home.join("rules.d")).context("make the folder of the rules")?;
-        let (links, status, admin, unused) = (free_addr()?, free_addr()?, free_addr()?, free_addr()?);
+        let (links, status, admin, unused) =
+            (free_address()?, free_address()?, free_address()?, free_address()?);
         let (http, tcp) = if contestant == Contestant::LwHttp { (addr, unused) } else { (unused, addr) };
         let config = format!(
             "proxyPort = {}\nusageTrackingPort = {}\nadminAddr = \"{admin}\"\nrulesDir = \"{2}/rules.d\"\nstateDir = \"{2}/state\"\n\
@@ -198,7 +200,7 @@ impl Field {
     }
 
     fn goproxy_before(&self, forwarder: SocketAddr, stop: &Stop) -> Result<Runner> {
-        let addr = free_addr()?;
+        let addr = free_address()?;
         let mut command = Command::new(release("goproxy")?);
         command
             .env("PROXY_TYPE", "reverse")
@@ -208,7 +210,7 @@ impl Field {
             .env("APP_LABEL", "bench")
             .env("APP_POD_NAME", "bench-1")
             .env("FORWARDER_ADDR", forwarder.to_string())
-            .env("HEALTH_ADDR", free_addr()?.to_string());
+            .env("HEALTH_ADDR", free_address()?.to_string());
         let child = started("goproxy", &mut command, addr, stop)?;
         Ok(Runner { contestant: Contestant::Goproxy, addr, child: Some(child) })
     }
@@ -230,7 +232,7 @@ pub(super) struct Accounting {
 
 impl Forwarder {
     fn start(folder: &Path, stop: &Stop) -> Result<Self> {
-        let (grpc, analyzer) = (free_addr()?, free_addr()?);
+        let (grpc, analyzer) = (free_address()?, free_address()?);
         let mut command = Command::new(release("forwarder")?);
         command
             .env("SERVICE_PORT", grpc.port().to_string())
@@ -314,10 +316,4 @@ fn program(name: &str) -> Result<PathBuf> {
 
 fn release(name: &str) -> Result<PathBuf> {
     Ok(command::target()?.join("release").join(name))
-}
-
-/// A port of the loopback that nobody listened on a moment ago.
-fn free_addr() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
-    listener.local_addr().context("find a free port")
 }

@@ -14,9 +14,10 @@ use anyhow::{Context, Result, ensure};
 use super::{
     DRAINED,
     agents::{Agents, Seen, Who},
-    balance, free, mib, nginx, relay, wait, written,
+    balance, mib, nginx, relay, wait, written,
 };
 use crate::{
+    bench::free_address,
     bench::process::{cpu, peak_rss, reset_peak_rss, rss},
     child::Child,
     stop::Stop,
@@ -45,7 +46,7 @@ struct Sink {
 
 impl Sink {
     fn start(folder: &Path, stop: &Stop) -> Result<Self> {
-        let address = free()?;
+        let address = free_address()?;
         fs::create_dir_all(folder)?;
         let down = folder.join("down");
         let location = format!(
@@ -99,7 +100,7 @@ impl Sink {
 /// Runs it, and prints what was seen.
 pub(super) fn run(size: Size, folder: &Path, stop: &Stop) -> Result<()> {
     let sink = Sink::start(&folder.join("sink"), stop)?;
-    let (address, stats) = (free()?, free()?);
+    let (address, stats) = (free_address()?, free_address()?);
     let mut child = relay(folder, address, stats, sink.address)?;
     wait(&mut child, address, stop)?;
     let idle = rss(child.id())?;
