@@ -1,6 +1,5 @@
 //! Opens the queue, binds everything, says so, and relays until the stop.
 
-mod handover;
 mod plan;
 
 use std::{
@@ -20,6 +19,7 @@ use common::{
     daemon::{self, VERSION},
     descriptors::room_for_connections,
     drain::Drain,
+    handover::Successor,
     listen,
     trust::Trust,
 };
@@ -29,7 +29,6 @@ use tokio::{
     time,
 };
 
-use self::handover::{Inherited, Successor};
 use crate::{
     config::Config,
     fleet::Fleet,
@@ -70,8 +69,7 @@ pub async fn serve(config: Config, reread: Reread, drain: Drain) -> anyhow::Resu
     make_private(&config.data_dir).context("make the data folder; DATA_DIR changes where")?;
     let lock = lock(&config)?;
     // What runs has a drain of its own: when another binary takes over, the daemon does not stop.
-    let own = Drain::default();
-    follow(&drain, &own);
+    let own = drain.part();
     let running = start(&config, &own)?;
     daemon::ready();
     let is_upgrade = watch(&running, config, &reread, &successor, &own).await?;
@@ -85,43 +83,18 @@ pub async fn serve(config: Config, reread: Reread, drain: Drain) -> anyhow::Resu
     }
     own.idle().await;
     running.board.relay.queue.settle().await;
-    for _ in 0..own.cut() {
-        drain.count_cut();
-    }
     if is_upgrade && !drain.is_started() {
         drop(lock);
-        return Err(successor.become_it(&running.listeners)).context("hand over to the new binary");
+        return Err(successor.take_place(&running.listeners)).context("hand over to the new binary");
     }
     Ok(())
 }
 
-/// The one drain does what the other does.
-fn follow(drain: &Drain, own: &Drain) {
-    let (drain, own) = (drain.clone(), own.clone());
-    let until = own.clone();
-    drain.clone().spawn_own(async move {
-        tokio::select! {
-            () = drain.started() => {}
-            () = until.started() => return,
-        }
-        own.ask();
-        tokio::select! {
-            () = drain.insisted() => own.insist(),
-            () = own.idle() => {}
-        }
-    });
-}
-
 fn start(config: &Config, drain: &Drain) -> anyhow::Result<Running> {
     warn_of_risks(config);
-    let mut inherited = Inherited::take().context("take the sockets of the binary before this one")?;
     let mut listeners = Vec::new();
     let mut bind = |address: SocketAddr| -> anyhow::Result<TcpListener> {
-        let listener = match inherited.find(address) {
-            Some(listener) => listener,
-            None => listen::bind(address)?,
-        };
-        listener.set_nonblocking(true)?;
+        let listener = listen::bind(address)?;
         listeners.push(listener.try_clone()?);
         Ok(listener)
     };

@@ -1,8 +1,8 @@
-//! Hands listening sockets over to another binary, which serves beside this process until this one has ended
-//! what is open.
+//! Hands listening sockets over to another binary: no connection is refused at any time.
 //!
-//! They travel through a socket that the other binary finds as its standard input, and by which it says that it
-//! serves: until then nothing has changed here, and no connection is refused at any time.
+//! They travel through a socket that the other binary finds as its standard input. Either it serves beside this
+//! process until this one has ended what is open, and says by that socket when it begins: until then nothing has
+//! changed here. Or it takes the place of this one, under the same process id, where two must never be at once.
 
 use std::{
     env, fs, io,
@@ -11,7 +11,10 @@ use std::{
     net::{Shutdown, TcpListener},
     os::{
         fd::{AsFd, OwnedFd},
-        unix::{net::UnixStream, process::parent_id},
+        unix::{
+            net::UnixStream,
+            process::{CommandExt as _, parent_id},
+        },
     },
     path::PathBuf,
     process::{Child, Command, Stdio, id},
@@ -25,7 +28,7 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 
-/// Has the id of the process that hands over.
+/// Has the id of the process that hands over: the parent of the one that takes over, or its own.
 const VARIABLE: &str = "WAYSIDE_HANDOVER";
 /// So many sockets travel at once; more do so one after the other.
 const AT_ONCE: usize = 64;
@@ -38,12 +41,16 @@ static PREDECESSOR: Mutex<Option<UnixStream>> = Mutex::new(None);
 /// # Errors
 /// When it was told of some and cannot have them.
 pub(crate) fn receive() -> io::Result<Vec<TcpListener>> {
-    if env::var(VARIABLE).ok().and_then(|told| told.parse().ok()) != Some(parent_id()) {
+    let told = env::var(VARIABLE).ok().and_then(|told| told.parse().ok());
+    let is_beside = told == Some(parent_id());
+    if !is_beside && told != Some(id()) {
         return Ok(Vec::new());
     }
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let listeners = take(&socket)?;
-    *PREDECESSOR.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+    if is_beside {
+        *PREDECESSOR.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+    }
     Ok(listeners)
 }
 
@@ -111,7 +118,7 @@ impl Successor {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.0);
         // systemd's watchdog is told by whoever is its main process, whichever that is.
-        command.args(env::args_os().skip(1)).env_remove("WATCHDOG_PID");
+        command.args(env::args_os().skip(1)).env_remove("WATCHDOG_PID").env_remove(VARIABLE);
         command
     }
 
@@ -120,7 +127,6 @@ impl Successor {
     /// # Errors
     /// What it said itself.
     pub fn check(&self) -> anyhow::Result<()> {
-        ensure!(id() != 1, "this is the first process of a container, which would end with it");
         ensure!(fs::metadata(&self.0).is_ok(), "{} is not there", self.0.display());
         let output = self.command().arg("--check").stdin(Stdio::null()).output().context("run it")?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
@@ -132,12 +138,31 @@ impl Successor {
     /// # Errors
     /// When it cannot be started.
     pub fn start(&self, listeners: &[TcpListener]) -> io::Result<Beginning> {
+        if id() == 1 {
+            return Err(io::Error::other(
+                "this is the first process of a container, which would end with it",
+            ));
+        }
+        let (mut command, own) = self.with(listeners)?;
+        Ok(Beginning { process: Some(command.spawn()?), socket: own })
+    }
+
+    /// Becomes it, with these sockets, and with the arguments and the environment of this process. Nothing of what
+    /// is open is ended by that, it is dropped. Returns only if it failed.
+    pub fn take_place(&self, listeners: &[TcpListener]) -> io::Error {
+        match self.with(listeners) {
+            Ok((mut command, _own)) => command.exec(),
+            Err(error) => error,
+        }
+    }
+
+    /// How it is run, and this end of the socket that has these listeners in it.
+    fn with(&self, listeners: &[TcpListener]) -> io::Result<(Command, UnixStream)> {
         let (own, its) = UnixStream::pair()?;
         give(&own, listeners)?;
         let mut command = self.command();
-        let process =
-            command.env(VARIABLE, id().to_string()).stdin(Stdio::from(OwnedFd::from(its))).spawn()?;
-        Ok(Beginning { process: Some(process), socket: own })
+        command.env(VARIABLE, id().to_string()).stdin(Stdio::from(OwnedFd::from(its)));
+        Ok((command, own))
     }
 }
 

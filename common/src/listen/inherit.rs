@@ -32,7 +32,8 @@ pub(super) fn take(wanted: SocketAddr) -> Option<TcpListener> {
     let mut listeners = INHERITED.lock().unwrap_or_else(PoisonError::into_inner);
     let is_it = |there: SocketAddr| fits(there, wanted);
     let at = listeners.iter().position(|listener| listener.local_addr().is_ok_and(is_it))?;
-    let listener = listeners.swap_remove(at);
+    // In order: those at port 0 are told apart by nothing else.
+    let listener = listeners.remove(at);
     listener.set_nonblocking(true).is_ok().then_some(listener)
 }
 
@@ -49,10 +50,10 @@ pub(super) fn leftovers() -> Vec<SocketAddr> {
     listeners.drain(..).filter_map(|listener| listener.local_addr().ok()).collect()
 }
 
-/// Whether who wants to listen here is served by a listener there.
+/// Whether who wants to listen here is served by a listener there. Port 0 is any.
 fn fits(there: SocketAddr, wanted: SocketAddr) -> bool {
     let everywhere = |ip: IpAddr| ip.is_unspecified();
-    there.port() == wanted.port()
+    (wanted.port() == 0 || there.port() == wanted.port())
         && (there.ip() == wanted.ip() || everywhere(there.ip()) && everywhere(wanted.ip()))
 }
 
@@ -72,6 +73,8 @@ mod tests {
         assert!(!fits("[::]:80", "127.0.0.1:80"), "it would be open to more than was asked");
         assert!(!fits("127.0.0.1:80", "[::]:80"), "it would be open to fewer");
         assert!(!fits("[::]:80", "[::]:81"));
+        assert!(fits("127.0.0.1:80", "127.0.0.1:0"));
+        assert!(!fits("127.0.0.1:80", "[::]:0"));
     }
 
     #[test]
