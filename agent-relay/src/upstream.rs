@@ -19,6 +19,7 @@ use std::{
 use common::{
     config::Secret,
     drain::Drain,
+    kept::Kept,
     trust::{self, Trust},
 };
 use http::{HeaderValue, Request, Response, Uri, header, uri};
@@ -44,8 +45,6 @@ const KEEP: Duration = Duration::from_secs(50);
 const AGE: Duration = Duration::from_secs(300);
 /// How many are kept, and how many requests may be on their way at a time: one that is slow leaves room for others.
 pub(crate) const KEPT: usize = 512;
-/// How often it is looked which of those that are kept lead nowhere any more.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Where an upstream is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,20 +136,13 @@ pub(crate) struct Upstream {
     pub(crate) spec: Spec,
     pub(crate) counts: Counts,
     breaker: Mutex<Breaker>,
-    free: Mutex<Free>,
+    kept: Mutex<Kept<Connection>>,
     /// It answered as a relay of our kind.
     pub(crate) is_relay: AtomicBool,
     check: Mutex<Option<Check>>,
     admin: Mutex<Admin>,
     dialer: Arc<Dialer>,
     drain: Drain,
-}
-
-/// Connections that nobody uses, and since when; and when these were last looked through.
-#[derive(Default)]
-struct Free {
-    connections: Vec<(Instant, Connection)>,
-    looked: Option<Instant>,
 }
 
 /// One connection, for one request at a time.
@@ -181,7 +173,7 @@ impl Upstream {
             spec,
             counts: Counts::default(),
             breaker: Mutex::default(),
-            free: Mutex::default(),
+            kept: Mutex::new(Kept::new(KEPT, KEEP)),
             is_relay: AtomicBool::new(false),
             check: Mutex::default(),
             admin: Mutex::default(),
@@ -194,8 +186,8 @@ impl Upstream {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn free(&self) -> MutexGuard<'_, Free> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept<Connection>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What an operator wants of it.
@@ -223,35 +215,22 @@ impl Upstream {
 
     /// Lets go of every connection that nobody uses.
     pub(crate) fn let_go(&self) {
-        self.free().connections.clear();
+        self.kept().clear();
     }
 
-    fn kept(&self) -> Option<Connection> {
-        let is_good = |(since, connection): &(Instant, Connection)| {
-            // The address that a name has left is drained.
-            since.elapsed() < KEEP
-                && connection.sender.is_ready()
-                && self.dialer.leads_to(&self.spec.base, connection.peer)
-        };
-        let mut free = self.free();
-        if free.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
-            free.connections.retain(is_good);
-            free.looked = Some(Instant::now());
-        }
-        // The one that was used last is the warmest.
-        while let Some(kept) = free.connections.pop() {
-            if is_good(&kept) {
-                return Some(kept.1);
-            }
-        }
-        None
+    /// Whether a connection can be used again. The address that a name has left is drained.
+    fn is_good(&self, connection: &Connection) -> bool {
+        connection.sender.is_ready() && self.dialer.leads_to(&self.spec.base, connection.peer)
+    }
+
+    fn take(&self) -> Option<Connection> {
+        self.kept().take(Instant::now(), |connection| self.is_good(connection))
     }
 
     /// Takes a connection back once its answer was read to the end.
     pub(crate) fn put(&self, connection: Connection) {
-        let mut free = self.free();
-        if free.connections.len() < KEPT && !self.drain.is_started() && connection.opened.elapsed() < AGE {
-            free.connections.push((Instant::now(), connection));
+        if !self.drain.is_started() && connection.opened.elapsed() < AGE {
+            self.kept().put(connection, Instant::now(), |connection| self.is_good(connection));
         }
     }
 
@@ -268,7 +247,7 @@ impl Upstream {
         Counts::add(&self.counts.requests, 1);
         let _busy = Busy::new(&self.counts);
         self.dialer.refresh(&self.spec.base, &self.drain);
-        while let Some(mut connection) = if anew { None } else { self.kept() } {
+        while let Some(mut connection) = if anew { None } else { self.take() } {
             let Some(request) = make() else { break };
             match answer(&mut connection, request, progress, patience).await? {
                 Ok(response) => return Ok((response, connection)),

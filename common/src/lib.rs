@@ -13,6 +13,7 @@ pub mod door;
 pub mod drain;
 pub mod exchange;
 pub mod handover;
+pub mod kept;
 pub mod listen;
 pub mod memory;
 pub mod notify;

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::trust::{self, Trust};
+use common::{
+    kept::Kept,
+    trust::{self, Trust},
+};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
@@ -29,8 +32,6 @@ const BEGINNING: Duration = Duration::from_secs(10);
 const KEEP: Duration = Duration::from_secs(50);
 /// How many are kept for one place.
 const KEPT: usize = 1024;
-/// How often it is looked which of them lead nowhere any more.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Where and how a target is spoken to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,12 +50,10 @@ pub(super) enum Sender {
     Many(http2::SendRequest<Uplink>),
 }
 
-#[derive(Default)]
 struct Shelf {
     /// What was said over a connection to a target that has slept since is lost.
     generation: u64,
-    free: Vec<(Instant, http1::SendRequest<Uplink>)>,
-    looked: Option<Instant>,
+    free: Kept<http1::SendRequest<Uplink>>,
     shared: Option<http2::SendRequest<Uplink>>,
 }
 
@@ -77,12 +76,7 @@ impl Pool {
         if let Some(shared) = shelf.shared.clone().filter(|shared| !shared.is_closed()) {
             return Some(Sender::Many(shared));
         }
-        while let Some((since, sender)) = shelf.free.pop() {
-            if since.elapsed() < KEEP && !sender.is_closed() {
-                return Some(Sender::One(sender));
-            }
-        }
-        None
+        shelf.free.take(Instant::now(), |sender| !sender.is_closed()).map(Sender::One)
     }
 
     /// A connection that can be used again.
@@ -91,24 +85,17 @@ impl Pool {
             return;
         }
         let mut shelves = self.shelves();
-        let shelf = shelves.entry(key).or_default();
+        let shelf = shelves.entry(key).or_insert_with(|| Shelf::new(generation));
         if shelf.generation > generation {
             return;
         }
         shelf.renew(generation);
-        let now = Instant::now();
-        if shelf.looked.is_none_or(|looked| now - looked >= LOOK) {
-            shelf.looked = Some(now);
-            shelf.free.retain(|(since, sender)| now - *since < KEEP && !sender.is_closed());
-        }
-        if shelf.free.len() < KEPT {
-            shelf.free.push((now, sender));
-        }
+        shelf.free.put(sender, Instant::now(), |sender| !sender.is_closed());
     }
 
     fn share(&self, key: &Key, generation: u64, sender: &http2::SendRequest<Uplink>) {
         let mut shelves = self.shelves();
-        let shelf = shelves.entry(key.clone()).or_default();
+        let shelf = shelves.entry(key.clone()).or_insert_with(|| Shelf::new(generation));
         shelf.renew(generation);
         shelf.shared = Some(sender.clone());
     }
@@ -138,9 +125,13 @@ impl Pool {
 }
 
 impl Shelf {
+    fn new(generation: u64) -> Self {
+        Self { generation, free: Kept::new(KEPT, KEEP), shared: None }
+    }
+
     fn renew(&mut self, generation: u64) {
         if self.generation != generation {
-            *self = Self { generation, ..Self::default() };
+            *self = Self::new(generation);
         }
     }
 }
