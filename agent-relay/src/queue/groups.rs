@@ -19,7 +19,7 @@ use super::{
 const GROUP_BYTES: u64 = 4 << 20;
 const GROUP_RECORDS: usize = 1024;
 /// With so much a group is worth its sync: of what is written anew with each, the last page, little is lost.
-const WORTH_BYTES: u64 = 256 << 10;
+const WORTH_BYTES: u64 = 128 << 10;
 /// How long a smaller group waits for more, and for how long it does so while more keeps coming.
 const MORE: Duration = Duration::from_millis(1);
 const MORE_IN_ALL: Duration = Duration::from_millis(20);

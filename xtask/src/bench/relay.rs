@@ -226,7 +226,7 @@ fn nginx(
 ) -> Result<Child> {
     fs::create_dir_all(folder)?;
     let configuration = format!(
-        "daemon off; worker_processes 1; pid {0}/pid; error_log {0}/error.log crit;\n\
+        "user root; daemon off; worker_processes 1; pid {0}/pid; error_log {0}/error.log crit;\n\
          events {{ worker_connections 8192; }}\n\
          http {{ access_log off; keepalive_requests 100000000; client_body_buffer_size 64k;\n\
          client_body_temp_path {0}/a; proxy_temp_path {0}/b; fastcgi_temp_path {0}/c; uwsgi_temp_path {0}/d; scgi_temp_path {0}/e;\n\

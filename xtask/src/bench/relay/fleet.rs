@@ -196,6 +196,7 @@ fn backlog(
         wrote as f64 / seen.body_bytes as f64,
     );
     let queued = balance(stats, "queued")?;
+    ensure!(queued > 0, "nothing waits: the sink was not down");
     reset_peak_rss(child.id())?;
     let fleet = Agents::start(address, Who { first: 1, count: size.agents, mark: 'd', at_once: None })?;
     sink.be_down(false)?;
