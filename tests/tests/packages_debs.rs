@@ -81,6 +81,19 @@ fn upgrade(machine: &Container, package: &str, units: &[&str]) {
     }
 }
 
+/// Has a unit read its configuration again: refused when that is wrong, done when it is right, and by the same process.
+fn reload(machine: &Container, unit: &str, file: &str) {
+    let pid = machine.shown(unit, "MainPID");
+    // At the start, where it is in no table.
+    machine.shell(&format!("cp {file} /srv/good; (echo 'no_such_key = 1'; cat /srv/good) > {file}"));
+    assert!(!machine.does(&format!("systemctl reload {unit}")), "{unit}");
+    machine.shell(&format!("cat /srv/good > {file}; systemctl reload {unit}"));
+    let line = "what can be read again is read now; other settings wait for a restart";
+    wait_for(line, || journal(machine, unit).iter().any(|told| told["MESSAGE"] == line).then_some(()));
+    assert_eq!(machine.shown(unit, "MainPID"), pid, "{unit}");
+    assert!(machine.is_active(unit), "{unit}");
+}
+
 /// A command that prints the code of the answer from there.
 fn code_of(what: &str) -> String {
     format!("curl --silent --output /dev/null --write-out '%{{http_code}}' --max-time 30 {what}")
@@ -151,6 +164,8 @@ fn capture_lives_its_life() {
         "{told:?}"
     );
     machine.shell("cp /srv/good.toml /etc/wayside/goproxy.toml; systemctl reset-failed goproxy; systemctl start goproxy");
+    reload(&machine, "goproxy", "/etc/wayside/goproxy.toml");
+    reload(&machine, "forwarder", "/etc/wayside/forwarder.toml");
 
     // What the administrator wrote stays, what was captured is there after an upgrade, and nobody was refused.
     let load = Load::start(&machine, &code_of("http://127.0.0.1:4143/livez"));
@@ -230,6 +245,8 @@ fn autostop_is_upgraded_under_load_and_takes_up_a_new_token() {
     wait_for("the target to answer", || (machine.shell(&get) == "200").then_some(()));
 
     let load = Load::start(&machine, &get);
+    reload(&machine, "lw_proxy", "/var/lw_proxy/config.toml");
+    reload(&machine, "lw_tcp_proxy", "/var/lw_proxy/config.toml");
     upgrade(&machine, "wayside-autostop", &["lw_proxy", "lw_tcp_proxy"]);
     load.end("200");
 
@@ -266,6 +283,7 @@ fn a_relay_keeps_its_queue_through_an_upgrade() {
     };
     assert_eq!(queued(), Some(1));
     let load = Load::start(&machine, &code_of("http://127.0.0.1:17123/status"));
+    reload(&machine, "agent-relay", "/etc/wayside/agent-relay.toml");
     upgrade(&machine, "wayside-agent-relay", &["agent-relay"]);
     load.end("200");
     assert_eq!(queued(), Some(1));
@@ -290,6 +308,7 @@ fn flags_are_served_through_an_upgrade() {
          http://127.0.0.1:7000/client/auth",
     );
     let load = Load::start(&machine, &sign_in);
+    reload(&machine, "flag-relay", "/etc/wayside/flag-relay.toml");
     upgrade(&machine, "wayside-flag-relay", &["flag-relay"]);
     load.end("200");
 }
