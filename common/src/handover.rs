@@ -138,11 +138,6 @@ impl Successor {
     /// # Errors
     /// When it cannot be started.
     pub fn start(&self, listeners: &[TcpListener]) -> io::Result<Beginning> {
-        if id() == 1 {
-            return Err(io::Error::other(
-                "this is the first process of a container, which would end with it",
-            ));
-        }
         let (mut command, own) = self.with(listeners)?;
         Ok(Beginning { process: Some(command.spawn()?), socket: own })
     }

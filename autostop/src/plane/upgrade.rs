@@ -3,7 +3,7 @@
 
 use std::{convert::Infallible, net::TcpListener, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use common::{drain::Drain, handover::Successor, notify};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -57,6 +57,7 @@ async fn hand_over(
     drains: Option<&Drains>,
     successor: &Successor,
 ) -> anyhow::Result<(u32, Last)> {
+    ensure!(std::process::id() != 1, "this is the first process of a container, which would end with it");
     let checked = successor.clone();
     task::spawn_blocking(move || checked.check()).await.context("look at it")??;
     let last = drains.context("there is no folder to say so in")?.begin()?;
