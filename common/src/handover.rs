@@ -133,7 +133,8 @@ impl Successor {
         Ok(())
     }
 
-    /// Starts it with these sockets, and with the arguments and the environment of this process.
+    /// Starts it with these sockets, and with the arguments and the environment of this process. Not for the first
+    /// process of a container, with which the other one would end.
     ///
     /// # Errors
     /// When it cannot be started.
