@@ -356,6 +356,6 @@ impl Autostop {
     /// # Panics
     /// When it does not become so.
     pub fn wait_for_state(&self, name: &str, state: &str) {
-        wait_for(&format!("{name} to be {state}"), || (self.rule(name)["state"] == state).then_some(()));
+        wait_for(format!("{name} to be {state}"), || (self.rule(name)["state"] == state).then_some(()));
     }
 }

@@ -149,7 +149,7 @@ impl Browser {
     /// # Panics
     /// When it does not become so.
     pub fn wait_until(&self, expression: &str) {
-        wait_for(&format!("{expression} in the browser"), || {
+        wait_for(format!("{expression} in the browser"), || {
             (self.value(expression) == json!(true)).then_some(())
         });
     }

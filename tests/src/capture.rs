@@ -102,7 +102,7 @@ impl Forwarder {
     /// When that does not become so.
     pub fn settled(&self, proxy_id: &str, seen: u64) -> Account {
         let mut last = Account::default();
-        wait_for(&format!("{seen} exchanges of {proxy_id} to be settled"), || {
+        wait_for(format!("{seen} exchanges of {proxy_id} to be settled"), || {
             last = self.account(proxy_id);
             assert!(last.adds_up(), "{last:?}");
             assert!(last.seen <= seen, "{last:?} is more than {seen}");
@@ -190,7 +190,7 @@ impl Goproxy {
     /// When it is not so many in the end.
     pub fn wait_until_seen(&self, exchanges: u64) {
         let name = "goproxy_exchanges_seen_total";
-        wait_for(&format!("{exchanges} exchanges to be seen"), || {
+        wait_for(format!("{exchanges} exchanges to be seen"), || {
             (self.metric(name) >= exchanges).then_some(())
         });
         assert_eq!(self.metric(name), exchanges);

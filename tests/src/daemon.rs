@@ -99,7 +99,7 @@ impl Daemon {
     /// When it does not come.
     pub fn wait_for_line(&self, text: &str) -> String {
         let found = || self.lines().into_iter().find(|line| line.contains(text));
-        wait_for(&format!("{text:?} in the log of {}, which is {:#?}", self.name, self.lines()), found)
+        wait_for(format!("{text:?} in the log of {}, which is {:#?}", self.name, self.lines()), found)
     }
 
     /// Waits for a line with this text, and takes the port at the end of this field of it.
@@ -153,7 +153,7 @@ impl Daemon {
     pub fn wait(&mut self) -> ExitStatus {
         self.ended = true;
         let child = &mut self.child;
-        wait_for(&format!("the end of {}", self.name), || child.try_wait().expect("the child is ours"))
+        wait_for(format!("the end of {}", self.name), || child.try_wait().expect("the child is ours"))
     }
 
     /// The most memory it ever had resident, and what it has now, in KiB.

@@ -131,7 +131,7 @@ impl Container {
             let logs = self.logs();
             logs.lines().find(|line| parts.iter().all(|part| line.contains(part))).map(str::to_owned)
         };
-        wait_for(&format!("{parts:?} in the log"), found)
+        wait_for(format!("{parts:?} in the log"), found)
     }
 
     /// A part of what `docker inspect` says.

@@ -213,7 +213,7 @@ impl Sdk {
     /// When it is not.
     pub fn wait(&mut self, command: &str, expected: &Value) {
         let what = format!("{} to answer {command} with {expected}", self.name);
-        wait_for(&what, || (self.ask(command) == *expected).then_some(()));
+        wait_for(what, || (self.ask(command) == *expected).then_some(()));
     }
 }
 

@@ -36,7 +36,7 @@ impl Program {
         let child =
             command.spawn().unwrap_or_else(|error| panic!("{name}: {error}; `cargo xtask test` installs it"));
         let program = Self { child, folder, address };
-        wait_for(&format!("{name} to listen"), || TcpStream::connect(address).ok());
+        wait_for(format!("{name} to listen"), || TcpStream::connect(address).ok());
         program
     }
 }

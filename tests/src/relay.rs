@@ -5,6 +5,7 @@ pub mod disk;
 
 use std::{
     collections::{BTreeMap, HashSet},
+    fmt,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -277,8 +278,21 @@ impl Relay {
             if before.queued == 0 {
                 return before;
             }
-            wait_for("the queue to become shorter", || (self.balance().queued < before.queued).then_some(()));
+            wait_for(Stall(self), || (self.balance().queued < before.queued).then_some(()));
         }
+    }
+}
+
+/// A queue that does not become shorter, told with all that is known of it at that moment.
+struct Stall<'a>(&'a Relay);
+
+impl fmt::Display for Stall<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "the queue to become shorter:")?;
+        for path in [BALANCE, "/api/v1/agents", "/api/v1/upstreams", "/metrics"] {
+            writeln!(formatter, "{path}: {}", http::get(self.0.stats, path))?;
+        }
+        Ok(())
     }
 }
 

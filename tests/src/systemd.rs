@@ -34,7 +34,7 @@ impl Container {
     /// # Panics
     /// When it never is.
     pub fn wait_until_active(&self, unit: &str) {
-        wait_for(&format!("{unit} to be active"), || self.is_active(unit).then_some(()));
+        wait_for(format!("{unit} to be active"), || self.is_active(unit).then_some(()));
     }
 
     /// What systemd knows of a unit.

@@ -1,6 +1,7 @@
 //! Waiting for something to become so, never for a time to pass.
 
 use std::{
+    fmt::Display,
     thread,
     time::{Duration, Instant},
 };
@@ -12,7 +13,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Panics
 /// When it does not within [`PATIENCE`], with what was waited for.
-pub fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: impl Display, look: impl FnMut() -> Option<T>) -> T {
     wait_within(PATIENCE, what, look)
 }
 
@@ -20,7 +21,7 @@ pub fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
 ///
 /// # Panics
 /// When it does not, with what was waited for.
-pub fn wait_within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn wait_within<T>(patience: Duration, what: impl Display, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + patience;
     loop {
         if let Some(found) = look() {

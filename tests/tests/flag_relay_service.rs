@@ -28,7 +28,7 @@ fn state(config: &str, stream: &str) -> (String, String) {
 
 fn serves(relay: &Follower, name: &str, value: &str) {
     let what = format!("{name} to be {value}");
-    wait_for(&what, || relay.served(name).filter(|served| served.0 == value));
+    wait_for(what, || relay.served(name).filter(|served| served.0 == value));
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn no_fault_shows_anything_that_was_not_or_goes_back() {
             last = seen;
         }
         let number = number.to_string();
-        wait_within(PATIENCE, &format!("{number} in spite of {fault}"), || {
+        wait_within(PATIENCE, format!("{number} in spite of {fault}"), || {
             let (value, version) = relay.served("n")?;
             let seen = (value.parse::<u64>().unwrap(), version);
             assert!(seen.0 >= last.0 && seen.1 >= last.1, "{fault}: {seen:?} after {last:?}");
@@ -179,7 +179,7 @@ fn no_fault_shows_anything_that_was_not_or_goes_back() {
             (value == number).then_some(())
         });
         let what = format!("f1 in spite of {fault}");
-        wait_within(PATIENCE, &what, || relay.served("f1").filter(|served| served.0 == "true"));
+        wait_within(PATIENCE, what, || relay.served("f1").filter(|served| served.0 == "true"));
         saas.fail(&json!({}));
     }
     assert_eq!((relay.stop(), saas.stop()), (0, 0));

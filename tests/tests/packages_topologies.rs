@@ -88,7 +88,7 @@ impl Topology {
     }
 
     fn wait_for_line(&self, words: &str) {
-        wait_for(&format!("{words:?} in the log"), || self.logs().contains(words).then_some(()));
+        wait_for(format!("{words:?} in the log"), || self.logs().contains(words).then_some(()));
     }
 }
 
@@ -196,7 +196,7 @@ fn a_primary_and_its_replicas_come_up_and_tell_what_changes() {
     let all_serve = |value: &str| {
         for port in [7001, 7002, 7003] {
             let is = || (served(port, "f1")? == *value).then_some(());
-            wait_for(&format!("f1 to be {value} at {port}"), is);
+            wait_for(format!("f1 to be {value} at {port}"), is);
         }
     };
     all_serve("false");

@@ -151,7 +151,7 @@ fn certificates_come_from_the_store_and_change_there() {
     autostop.control.as_mut().unwrap().announce("certificate cannot be had");
     let port = autostop.plane.as_ref().unwrap().port("\"intake\":\"https\"", "addr");
     for name in [shop, book] {
-        wait_for(&format!("{name} over HTTPS"), || is_served(folder.path(), port, name, 1).then_some(()));
+        wait_for(format!("{name} over HTTPS"), || is_served(folder.path(), port, name, 1).then_some(()));
     }
     certificate(folder.path(), "other.example.com", 1);
     assert!(!is_served(folder.path(), port, "other.example.com", 1), "curl believes whatever it is told");

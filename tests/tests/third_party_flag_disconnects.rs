@@ -200,7 +200,7 @@ impl House {
             let token = relay.token().expect("nobody loses the key");
             let versions = &mut self.versions[at];
             let found =
-                wait_within(PATIENCE, &format!("replica {at} to serve everything after {what}"), || {
+                wait_within(PATIENCE, format!("replica {at} to serve everything after {what}"), || {
                     let now = served(relay, &token);
                     for (name, (_, version)) in &now {
                         let last = versions.insert(name.clone(), *version);
@@ -214,7 +214,7 @@ impl House {
                     };
                     self.values.iter().all(is_there).then_some(now)
                 });
-            wait_within(PATIENCE, &format!("replica {at} to tell everything after {what}"), || {
+            wait_within(PATIENCE, format!("replica {at} to tell everything after {what}"), || {
                 let told = heard.told.lock().expect("what comes twice or out of order panics");
                 let is_told = |(name, (_, version)): (&String, &(Value, u64))| {
                     told.get(name).or_else(|| heard.before.get(name)) == Some(version)

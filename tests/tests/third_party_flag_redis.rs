@@ -20,7 +20,7 @@ fn primary(folder: &Path, saas: &Saas, redis: &Redis) -> Follower {
 
 fn serves(relay: &Follower, name: &str, value: &str) {
     let what = format!("{name} to be {value}");
-    wait_for(&what, || relay.served(name).filter(|served| served.0 == value));
+    wait_for(what, || relay.served(name).filter(|served| served.0 == value));
 }
 
 #[test]

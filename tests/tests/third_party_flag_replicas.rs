@@ -29,7 +29,7 @@ impl Sdks {
     /// Every SDK comes to see this color, and sees nothing but colors that were there.
     fn see(&mut self, before: &str, color: &str) {
         for (kind, sdk) in &mut self.0 {
-            wait_for(&format!("{kind:?} to see {color} after {before}"), || {
+            wait_for(format!("{kind:?} to see {color} after {before}"), || {
                 let told = sdk.ask("string color");
                 assert!(told == json!(before) || told == json!(color), "{kind:?}: {told}");
                 (told == json!(color)).then_some(())

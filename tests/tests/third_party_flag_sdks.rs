@@ -68,7 +68,7 @@ fn streams(relay: &FlagRelay) -> Value {
 
 /// Waits until this flag was posted as evaluated by this language.
 fn posted(relay: &FlagRelay, flag: &str, language: &str, version: &str) {
-    wait_for(&format!("{language} to post {flag}"), || {
+    wait_for(format!("{language} to post {flag}"), || {
         let told = value(&http::get(relay.status, "/api/v1/usage"));
         let uses = told["uses"].as_array().unwrap().clone();
         uses.iter()

@@ -14,7 +14,7 @@ use tests::{
 
 fn serves(relay: &Follower, name: &str, value: &str) {
     let what = format!("{name} to be {value}");
-    wait_for(&what, || relay.served(name).filter(|served| served.0 == value));
+    wait_for(what, || relay.served(name).filter(|served| served.0 == value));
 }
 
 /// The variables of a service of the compose file that is shipped.

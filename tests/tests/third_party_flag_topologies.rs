@@ -16,7 +16,7 @@ use tests::{
 
 fn serves(relay: &Follower, name: &str, value: &str) {
     let what = format!("{name} to be {value}");
-    wait_for(&what, || relay.served(name).filter(|served| served.0 == value));
+    wait_for(what, || relay.served(name).filter(|served| served.0 == value));
 }
 
 fn both(folder: &Path, saas: &Saas, more: &[(&str, &str)]) -> (Follower, Follower) {

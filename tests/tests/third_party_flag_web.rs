@@ -43,7 +43,7 @@ fn nginx(files: &Path) -> Program {
 }
 
 fn serves(relay: &Follower, value: &str) {
-    wait_for(&format!("f1 to be {value}"), || relay.served("f1").filter(|served| served.0 == value));
+    wait_for(format!("f1 to be {value}"), || relay.served("f1").filter(|served| served.0 == value));
 }
 
 #[test]

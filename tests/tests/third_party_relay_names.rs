@@ -58,8 +58,15 @@ impl Names {
             .arg(format!("--port={}", self.port))
             .args(words);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        self.running = Some(command.spawn().unwrap());
-        wait_for("dnsmasq to listen", || self.told().contains("started").then_some(()));
+        let mut start = || Some(command.spawn().unwrap());
+        self.running = start();
+        wait_for("dnsmasq to listen", || {
+            // Somebody else may have its port for a moment while it is away.
+            if self.running.as_mut().is_some_and(|child| child.try_wait().unwrap().is_some()) {
+                self.running = start();
+            }
+            self.told().contains("started").then_some(())
+        });
     }
 
     fn log(&self) -> PathBuf {

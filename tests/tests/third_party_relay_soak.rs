@@ -53,6 +53,13 @@ fn every_request_is_accounted_for_while_the_relay_is_killed_again_and_again_amid
         assert!(relay.balance().adds_up());
         receiver.answer(*random.choice(&[202, 202, 503]).unwrap());
         refused += relay.refused("disk");
+        if !is_full && kill % 5 == 3 {
+            receiver.answer(202);
+            // Nothing that comes wakes up what may have fallen asleep.
+            agents.rest(true);
+            relay.drained();
+            agents.rest(false);
+        }
         // Death comes while it is full as well, and the next life begins so; no life begins without a byte.
         if is_full && random.bool() {
             disk.free();
@@ -60,6 +67,9 @@ fn every_request_is_accounted_for_while_the_relay_is_killed_again_and_again_amid
         // Sleeps: as above.
         thread::sleep(Duration::from_millis(random.u64(0..300)));
         relay.kill_and_start();
+        if kill % 100 == 99 {
+            println!("{} kills, {:?}", kill + 1, relay.balance());
+        }
         disk.free();
         agents.follow(relay.port);
     }

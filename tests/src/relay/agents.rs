@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicU16, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use super::{Receiver, post};
@@ -14,6 +15,7 @@ use super::{Receiver, post};
 /// Agents that post as fast as they can until told to stop; each keeps a body until it is accepted.
 pub struct Agents {
     stop: Arc<AtomicBool>,
+    rest: Arc<AtomicBool>,
     port: Arc<AtomicU16>,
     threads: Vec<JoinHandle<(String, u64)>>,
 }
@@ -35,13 +37,19 @@ impl Agents {
     }
 
     fn begin(count: usize, port: u16, bytes: usize, never_refused: bool) -> Self {
-        let (stop, port) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU16::new(port)));
+        let flag = || Arc::new(AtomicBool::new(false));
+        let (stop, rest, port) = (flag(), flag(), Arc::new(AtomicU16::new(port)));
         let start = |index| {
-            let (stop, port) = (Arc::clone(&stop), Arc::clone(&port));
+            let (stop, rest, port) = (Arc::clone(&stop), Arc::clone(&rest), Arc::clone(&port));
             thread::spawn(move || {
                 let name = format!("agent-{index}");
                 let (mut accepted, mut tries) = (0, 0_u64);
                 while !stop.load(Ordering::SeqCst) {
+                    if rest.load(Ordering::SeqCst) {
+                        // Sleeps: between two looks at whether it is to go on.
+                        thread::sleep(Duration::from_millis(5));
+                        continue;
+                    }
                     // No two tries are the same, so that each is known again wherever it comes out.
                     tries += 1;
                     let body = format!("{name} {} {tries} {}", accepted + 1, "x".repeat(bytes));
@@ -56,12 +64,17 @@ impl Agents {
             })
         };
         let threads = (0..count).map(start).collect();
-        Self { stop, port, threads }
+        Self { stop, rest, port, threads }
     }
 
     /// Where the relay listens now.
     pub fn follow(&self, port: u16) {
         self.port.store(port, Ordering::SeqCst);
+    }
+
+    /// Has them say nothing, or go on.
+    pub fn rest(&self, rest: bool) {
+        self.rest.store(rest, Ordering::SeqCst);
     }
 
     /// Ends them: how many each was told are accepted.
