@@ -290,7 +290,8 @@ impl fmt::Display for Stall<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "the queue to become shorter:")?;
         for path in [BALANCE, "/api/v1/agents", "/api/v1/upstreams", "/metrics"] {
-            writeln!(formatter, "{path}: {}", http::get(self.0.stats, path))?;
+            let told = http::try_get(self.0.stats, path);
+            writeln!(formatter, "{path}: {}", told.as_deref().unwrap_or("no answer"))?;
         }
         Ok(())
     }
