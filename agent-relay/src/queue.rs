@@ -12,6 +12,7 @@ mod marking;
 mod marks;
 mod recover;
 mod store;
+mod sweep;
 mod warm;
 mod writer;
 

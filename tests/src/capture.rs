@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{daemon::Daemon, http, wait::wait_for};
+use crate::{daemon::Daemon, http, peer::free_port, wait::wait_for};
 
 /// A forwarder and where it keeps things; it can be killed and started again at the same place.
 pub struct Forwarder {
@@ -29,7 +29,7 @@ impl Forwarder {
         let data = TempDir::new().expect("a folder");
         let variables =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut forwarder = Self { daemon: None, port: 0, analyzer: 0, data, variables };
+        let mut forwarder = Self { daemon: None, port: free_port(), analyzer: free_port(), data, variables };
         forwarder.restart();
         forwarder
     }
@@ -39,12 +39,13 @@ impl Forwarder {
     /// # Panics
     /// When it does not come up.
     pub fn restart(&mut self) {
+        let is_first = self.data.path().read_dir().is_ok_and(|mut files| files.next().is_none());
         let (service, analyzer) = (self.port.to_string(), format!("127.0.0.1:{}", self.analyzer));
         let folder = self.data.path().to_string_lossy().into_owned();
         let own = [("SERVICE_PORT", service.as_str()), ("ANALYZER_ADDR", &analyzer), ("DATA_DIR", &folder)];
         let told = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let mut daemon = Daemon::start("forwarder", &own.into_iter().chain(told).collect::<Vec<_>>());
-        if self.port != 0 {
+        if !is_first {
             // What it was writing when it was killed.
             daemon.announce("log ended in a write that was never acknowledged");
         }

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{daemon::Daemon, wait::wait_for};
+use crate::{daemon::Daemon, peer::free_port, wait::wait_for};
 
 /// The SDK key of every environment here.
 pub const KEY: &str = "apikey1";
@@ -40,7 +40,7 @@ impl FlagRelay {
         let mut relay = Self { daemon: None, port: 0, status: 0, folder: folder.to_owned(), more };
         fs::create_dir_all(folder.join("flags")).expect("a folder");
         relay.write(flags);
-        relay.again(0);
+        relay.again(free_port());
         relay
     }
 

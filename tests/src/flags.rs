@@ -13,7 +13,8 @@ use ureq::Agent;
 use crate::{
     daemon::{Daemon, binary},
     flag::{ENVIRONMENT, KEY},
-    redis::{Redis, free},
+    peer::free_port,
+    redis::Redis,
     wait::{PATIENCE, wait_for},
 };
 
@@ -70,7 +71,7 @@ impl Saas {
     /// # Panics
     /// When it does not come up.
     pub fn start(folder: &Path) -> Self {
-        let mut saas = Self { daemon: None, port: free(), folder: folder.to_owned() };
+        let mut saas = Self { daemon: None, port: free_port(), folder: folder.to_owned() };
         saas.again();
         let place =
             json!({ "org": "o", "project": "p", "identifier": "prod", "name": "prod", "production": true });
@@ -209,7 +210,8 @@ impl Follower {
     fn start_with(folder: &Path, variables: &[(&str, &str)]) -> Self {
         let variables =
             variables.iter().map(|(name, told)| ((*name).to_owned(), (*told).to_owned())).collect();
-        let mut relay = Self { daemon: None, port: free(), status: 0, folder: folder.to_owned(), variables };
+        let mut relay =
+            Self { daemon: None, port: free_port(), status: 0, folder: folder.to_owned(), variables };
         relay.again();
         relay
     }

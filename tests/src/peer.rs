@@ -18,6 +18,18 @@ pub fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
+/// A port that nobody uses now, and that is given to no connection by itself: who is started again finds it free.
+///
+/// # Panics
+/// When there is none.
+pub fn free_port() -> u16 {
+    let free = || {
+        let port = fastrand::u16(10_000..32_000);
+        TcpListener::bind(("0.0.0.0", port)).ok().map(|_| port)
+    };
+    (0..1000).find_map(|_| free()).expect("a free port")
+}
+
 /// Connects, with a bound on how long a read may take.
 ///
 /// # Panics

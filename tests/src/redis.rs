@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -12,7 +12,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::wait::wait_for;
+use crate::{peer::free_port, wait::wait_for};
 
 /// A running server. Dropped, it is killed.
 pub struct Redis {
@@ -41,11 +41,11 @@ impl Redis {
         let text = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         fs::create_dir_all(folder).expect("a folder");
         let begin = || {
-            let (port, more) = (free(), text(more));
+            let (port, more) = (free_port(), text(more));
             let mut redis = Self { port, child: None, folder: folder.to_owned(), more, before: text(before) };
             // Nodes of a cluster talk through another port, by itself one that anybody may have.
             if redis.more.iter().any(|word| word == "--cluster-enabled") {
-                redis.more.extend(["--cluster-port".to_owned(), free().to_string()]);
+                redis.more.extend(["--cluster-port".to_owned(), free_port().to_string()]);
             }
             redis.run().then_some(redis)
         };
@@ -140,16 +140,4 @@ impl Drop for Redis {
             child.wait().ok();
         }
     }
-}
-
-/// A port that nobody uses now, and that is given to no connection by itself: who is started again finds it free.
-///
-/// # Panics
-/// When there is none.
-pub fn free() -> u16 {
-    let free = || {
-        let port = fastrand::u16(10_000..32_000);
-        TcpListener::bind(("0.0.0.0", port)).ok().map(|_| port)
-    };
-    (0..1000).find_map(|_| free()).expect("a free port")
 }

@@ -72,10 +72,7 @@ impl Store {
             segment.good_bytes = u64::MAX;
             segment.needed_since = None;
         }
-        match self.disk.remove(&self.index_path(number)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        self.remove_if_there(&self.index_path(number))?;
         self.disk.sync_folder(&self.folder)?;
         self.disk.rename(&new, &path)?;
         self.disk.sync_folder(&self.folder)?;

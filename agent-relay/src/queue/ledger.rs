@@ -99,6 +99,8 @@ pub(crate) struct Ledger {
     pub(crate) id: u128,
     agents: Vec<Agent>,
     numbers: HashMap<String, u32>,
+    /// All names together.
+    names_bytes: usize,
     queued_bytes: u64,
 }
 
@@ -116,7 +118,9 @@ impl Ledger {
     /// Knows an agent by this number from now on.
     pub(crate) fn name(&mut self, agent: u32, name: &str) {
         let named = self.at(agent);
+        let before = named.name.len();
         name.clone_into(&mut named.name);
+        self.names_bytes = self.names_bytes - before + name.len();
         self.numbers.insert(name.to_owned(), agent);
     }
 
@@ -144,6 +148,11 @@ impl Ledger {
     /// Every agent with its number.
     pub(crate) fn agents(&self) -> impl Iterator<Item = (u32, &Agent)> {
         (0_u32..).zip(&self.agents)
+    }
+
+    /// How many bytes the names of all agents have.
+    pub(crate) fn names_bytes(&self) -> usize {
+        self.names_bytes
     }
 
     /// A record was acknowledged, or is found to have been. Those that were known before change nothing.

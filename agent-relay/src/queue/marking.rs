@@ -1,26 +1,19 @@
 //! Writes the file of marks: a group at a time, and all of it anew when it has grown long.
 
-use std::{
-    collections::HashMap,
-    io,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, io, path::Path};
 
-use common::disk::LogFile;
+use common::disk::{self, LogFile};
 
 use super::{
     frame::{self, FileHead},
-    marks::Marks,
+    marks::{Marks, snapshot_bytes},
     recover::MARKS,
     store::Store,
 };
 
-/// Kept on disk for nothing, so that a full disk still takes the marks that empty it.
+/// Kept on disk for nothing, so that a full disk still takes the marks that empty it. Nothing is accepted without it:
+/// else what comes would take the room that it gave up.
 const RESERVE: &str = "reserve";
-const RESERVE_BYTES: usize = 1 << 20;
-/// How long after a failure no reserve is made again.
-const REST: Duration = Duration::from_secs(5);
 
 struct File {
     file: Box<dyn LogFile>,
@@ -35,18 +28,21 @@ pub(super) struct Marking {
     file: Option<File>,
     /// When the file is written anew.
     full_bytes: u64,
+    /// The reserve is a multiple of it.
+    reserve_step: u64,
     /// What is durable of how far each agent is.
     durable: HashMap<u32, u64>,
-    has_reserve: bool,
-    failed: Option<Instant>,
+    reserve_bytes: u64,
 }
 
 impl Marking {
     /// Goes on with what was read back, which is durable.
-    pub(super) fn new(store: &Store, full_bytes: u64) -> Self {
+    pub(super) fn new(store: &Store, full_bytes: u64, reserve_step: u64) -> Self {
         let durable =
             store.state().ledger.agents().map(|(number, agent)| (number, agent.done.number)).collect();
-        Self { file: None, full_bytes, durable, has_reserve: false, failed: None }
+        let reserve = store.disk.open(&store.folder.join(RESERVE)).and_then(|file| file.length());
+        let reserve_bytes = reserve.unwrap_or(0);
+        Self { file: None, full_bytes, reserve_step, durable, reserve_bytes }
     }
 
     /// How far an agent is for sure.
@@ -56,7 +52,12 @@ impl Marking {
 
     /// Makes marks durable. `sealed` is the highest file of records that is sealed.
     pub(super) fn mark(&mut self, store: &Store, sealed: u64, told: &dyn Fn(&mut Marks)) -> io::Result<()> {
-        let is_long = |file: &File| file.bytes > self.full_bytes.max(file.fresh_bytes * 4);
+        let wanted = self.wanted(store);
+        // On a full disk it is written anew while there is room for that beside the old one: what the reserve left.
+        let is_long = |file: &File| match self.reserve_bytes {
+            0 => file.bytes - file.fresh_bytes > wanted / 4,
+            _ => file.bytes > self.full_bytes.max(file.fresh_bytes * 4),
+        };
         if self.file.as_ref().is_none_or(is_long) {
             self.file = None;
             self.file = Some(self.begin(store, sealed)?);
@@ -83,11 +84,9 @@ impl Marking {
         // With how far each came: what is done was counted so, and is not counted again when its file is read.
         let tell = |marks: &mut Marks| marks.several(told.iter().map(|(number, agent)| (*number, agent)));
         let mut written = self.mark(store, sealed, &tell);
-        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull) && self.has_reserve
-        {
-            self.has_reserve = false;
-            self.failed = Some(Instant::now());
-            store.disk.remove(&store.folder.join(RESERVE))?;
+        if self.reserve_bytes > 0 && written.as_ref().is_err_and(disk::is_full) {
+            store.remove_if_there(&store.folder.join(RESERVE))?;
+            self.reserve_bytes = 0;
             written = self.mark(store, sealed, &tell);
         }
         written?;
@@ -95,18 +94,19 @@ impl Marking {
         Ok(())
     }
 
-    /// Takes the reserve, if there is none and the disk has room.
-    pub(super) fn reserve(&mut self, store: &Store) {
-        if self.has_reserve || self.failed.is_some_and(|when| when.elapsed() < REST) {
-            return;
+    /// How long the reserve is to be: for marks that say everything twice.
+    fn wanted(&self, store: &Store) -> u64 {
+        (snapshot_bytes(&store.state().ledger) * 2).next_multiple_of(self.reserve_step)
+    }
+
+    /// Sees to it that there is a reserve.
+    pub(super) fn reserve(&mut self, store: &Store) -> io::Result<()> {
+        let wanted = self.wanted(store);
+        if self.reserve_bytes < wanted {
+            lengthen(store, &store.folder.join(RESERVE), self.reserve_bytes, wanted)?;
+            self.reserve_bytes = wanted;
         }
-        let path = store.folder.join(RESERVE);
-        self.has_reserve = fill(store, &path).is_ok();
-        if !self.has_reserve {
-            self.failed = Some(Instant::now());
-            // What was left of it is in the way of what matters.
-            store.disk.remove(&path).ok();
-        }
+        Ok(())
     }
 
     /// A new file of marks that says everything, in place of the old one.
@@ -132,8 +132,22 @@ impl Marking {
     }
 }
 
-fn fill(store: &Store, path: &Path) -> io::Result<()> {
-    let mut file = store.disk.create(path)?;
-    file.append(&vec![0; RESERVE_BYTES])?;
-    file.sync()
+/// Makes a file so long; it stays as long as it was if that fails.
+fn lengthen(store: &Store, path: &Path, from: u64, to: u64) -> io::Result<()> {
+    const PART: u64 = 1 << 20;
+    let mut file = if from > 0 { store.disk.extend(path)? } else { store.disk.create(path)? };
+    let lengthened = (|| {
+        let mut at = from;
+        while at < to {
+            let part = PART.min(to - at);
+            file.append(&vec![0; usize::try_from(part).map_err(io::Error::other)?])?;
+            at += part;
+        }
+        file.sync()
+    })();
+    if lengthened.is_err() {
+        // What was left of it is in the way of what matters.
+        file.truncate(from).ok();
+    }
+    lengthened
 }

@@ -11,7 +11,7 @@
 //! All of them are absolute, so that a part may be missing or come twice.
 
 use super::{
-    frame::{self, Fixed, LAST as LAST_OF_GROUP, Record},
+    frame::{self, Fixed, LAST as LAST_OF_GROUP, RECORD, Record},
     ledger::{Agent, Given, Ledger, Moved, Position},
 };
 
@@ -108,6 +108,13 @@ impl Marks {
         }
         self.sealed(sealed);
     }
+}
+
+/// How many bytes [`Marks::snapshot`] makes, with the end of its group.
+pub(crate) fn snapshot_bytes(ledger: &Ledger) -> u64 {
+    const OF_AGENT: usize = 3 * RECORD + 3 * 8 + 2 * 8;
+    const OF_QUEUE: usize = 3 * RECORD + 16;
+    (OF_QUEUE + ledger.next() as usize * OF_AGENT + ledger.names_bytes()) as u64
 }
 
 fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
@@ -219,6 +226,17 @@ mod tests {
             }
             together.several(told.iter().map(|(number, agent)| (*number, agent)));
             prop_assert_eq!(read(each), read(together));
+        }
+
+        #[test]
+        fn it_is_known_before_how_long_a_snapshot_is(
+            named in prop::collection::vec((0_u32..9, "[a-z ]{0,9}"), 0..20)
+        ) {
+            let mut ledger = Ledger::default();
+            named.iter().for_each(|(agent, name)| ledger.name(*agent, name));
+            let mut marks = Marks::new(7, 1);
+            marks.snapshot(&ledger, 3);
+            prop_assert_eq!(marks.end().len() as u64, snapshot_bytes(&ledger));
         }
 
         #[test]

@@ -22,7 +22,7 @@ use super::{
 pub(crate) struct Found {
     /// Up to this number, files are sealed.
     pub(super) sealed: u64,
-    /// The highest number of a file.
+    /// The highest number that a file has or had.
     pub(super) highest: u64,
     /// Bytes at the end that were never acknowledged.
     pub(crate) torn_bytes: u64,
@@ -46,7 +46,9 @@ pub(crate) fn recover(disk: Arc<dyn Disk>, folder: &Path) -> io::Result<(Store, 
     let mut numbers: Vec<u64> =
         names.iter().filter_map(|name| name.strip_suffix(".log")?.parse().ok()).collect();
     numbers.sort_unstable();
-    found.highest = numbers.last().copied().unwrap_or(0).max(found.sealed);
+    // A file that was removed is known by what was done in it: behind its number nothing would be looked for.
+    let near = state.ledger.agents().map(|(_, agent)| agent.near).max();
+    found.highest = numbers.last().copied().max(near).unwrap_or(0).max(found.sealed);
     let mut read = BTreeMap::new();
     // By number: how much of it counts, which the file after it says.
     let mut counts_of: BTreeMap<u64, u64> = BTreeMap::new();

@@ -5,15 +5,17 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use common::disk::{Disk, ReadAt};
+use common::{
+    disk::{Disk, ReadAt},
+    quiet::Quiet,
+};
 
 use super::{
     budget::{Budget, Share},
-    compact::Worth,
     frame::{self, Fixed, Record},
     index::{self, Entry},
     ledger::{Given, Ledger, Position},
@@ -236,7 +238,11 @@ impl Store {
 
     fn find_sealed(&self, segment: u64, agent: u32, from: u64) -> io::Result<Vec<Entry>> {
         if !self.state().segments.get(&segment).is_none_or(|known| known.checked) {
-            self.entries(segment)?;
+            let (entries, has_index) = self.look_up(segment)?;
+            if !has_index {
+                let own = entries.into_iter().filter(|entry| entry.agent == agent && entry.number >= from);
+                return Ok(own.take(AHEAD).collect());
+            }
             if let Some(known) = self.state().segments.get_mut(&segment) {
                 known.checked = true;
             }
@@ -247,20 +253,33 @@ impl Store {
 
     /// Every entry of a sealed file; its index is made again if it is not whole.
     pub(super) fn entries(&self, segment: u64) -> io::Result<Vec<Entry>> {
+        self.look_up(segment).map(|(entries, _)| entries)
+    }
+
+    /// Every entry of a sealed file, and whether it has an index: a full disk takes none.
+    fn look_up(&self, segment: u64) -> io::Result<(Vec<Entry>, bool)> {
+        static QUIET: Quiet = Quiet::new(Duration::from_secs(10));
         let path = self.index_path(segment);
         if let Some(entries) = self.disk.read(&path).ok().and_then(|bytes| index::check(&bytes)) {
-            return Ok(entries);
+            return Ok((entries, true));
         }
         let bytes = self.disk.read(&self.segment_path(segment))?;
         let good = self.state().segments.get(&segment).map_or(u64::MAX, |known| known.good_bytes);
         let bytes = bytes.get(..usize::try_from(good).unwrap_or(usize::MAX)).unwrap_or(&bytes);
         let mark = frame::read_file_head(bytes).map_or(0, |head| head.mark);
-        let contents = frame::read(bytes, frame::FILE_HEAD, mark);
-        let mut entries: Vec<_> = contents.records.iter().map(|(at, record)| entry(*at, record)).collect();
+        let frame::Contents { records, lost_bytes, .. } = frame::read(bytes, frame::FILE_HEAD, mark);
+        let mut entries: Vec<_> = records.iter().map(|(at, record)| entry(*at, record)).collect();
         entries.sort_unstable();
-        self.write_index(segment, &entries)?;
-        tracing::warn!(segment, lost_bytes = contents.lost_bytes, "the index of a queue file was made again");
-        Ok(entries)
+        let written = self.write_index(segment, &entries);
+        match &written {
+            Ok(()) => tracing::warn!(segment, lost_bytes, "the index of a queue file was made again"),
+            Err(error) => {
+                if let Some(suppressed) = QUIET.speak(Instant::now()) {
+                    tracing::warn!(segment, %error, suppressed, "the index of a queue file was not made again");
+                }
+            }
+        }
+        Ok((entries, written.is_ok()))
     }
 
     /// Writes the index of a file, durably.
@@ -321,50 +340,6 @@ impl Store {
         state.changed.insert(agent);
         state.unsettled += more;
     }
-
-    /// Removes the files that nobody needs, as far as `durable` knows what is done. Returns how many.
-    /// One that has waited long for few of its records is made small.
-    pub(super) fn sweep(&self, active: u64, durable: &dyn Fn(u32) -> u64, worth: Worth) -> io::Result<usize> {
-        let sealed: Vec<_> = {
-            let state = self.state();
-            let is_old =
-                |(number, segment): &(&u64, &Segment)| **number < active && segment.entries.is_none();
-            state.segments.iter().filter(is_old).map(|(number, segment)| (*number, segment.needed)).collect()
-        };
-        let mut removed = 0;
-        let mut read = 0;
-        let mut compacted = false;
-        for (number, needed) in sealed {
-            let is_needed = |(agent, record): (u32, u64)| record > durable(agent);
-            if needed.is_some_and(is_needed) {
-                let is_entry_needed = |entry: &Entry| is_needed((entry.agent, entry.number));
-                if !compacted {
-                    compacted = self.compact(number, worth, &is_entry_needed)?;
-                }
-                continue;
-            }
-            // The others have time: those who wait to be written have not.
-            if read == MOST_READ {
-                break;
-            }
-            read += 1;
-            let needed = self.entries(number)?.iter().map(|e| (e.agent, e.number)).find(|e| is_needed(*e));
-            if needed.is_some() {
-                if let Some(segment) = self.state().segments.get_mut(&number) {
-                    segment.needed = needed;
-                    segment.needed_since = Some(Instant::now());
-                }
-                continue;
-            }
-            // Out of sight first, so that a reader does not take what is missing for lost.
-            self.state().segments.remove(&number);
-            self.close(number);
-            self.disk.remove(&self.segment_path(number))?;
-            self.disk.remove(&self.index_path(number))?;
-            removed += 1;
-        }
-        Ok(removed)
-    }
 }
 
 /// Where a record stands in its file.
@@ -424,9 +399,6 @@ fn long(file: Arc<dyn ReadAt>, at: u64, bytes: u64) -> io::Result<Read> {
     let skipped = Record { fixed, head: &head, body: &[] }.origin().1;
     Ok(Some((fixed, Bytes::from(head).slice(skipped..), body)))
 }
-
-/// So many indexes are read at once to see whether their files are needed.
-const MOST_READ: usize = 4;
 
 /// The entry of a record that begins there.
 pub(super) fn entry(at: u64, record: &Record<'_>) -> Entry {

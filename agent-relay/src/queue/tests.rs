@@ -2,6 +2,7 @@
 
 mod aside;
 mod compacted;
+mod full;
 mod long;
 
 use std::collections::BTreeMap;
@@ -18,15 +19,20 @@ const FULL: Full = Full {
     bytes: 600,
     records: 6,
     marks_bytes: 900,
+    reserve_bytes: 700,
     worth: compact::Worth { after: Duration::ZERO, bytes: 0 },
 };
 
 fn open(model: &Model) -> io::Result<(Arc<Store>, Writer)> {
+    open_with(model, FULL)
+}
+
+fn open_with(model: &Model, full: Full) -> io::Result<(Arc<Store>, Writer)> {
     let disk: Arc<dyn Disk> = Arc::new(model.clone());
     let (store, found) = recover(disk, Path::new("/queue"))?;
     assert_eq!(found.lost_bytes, 0, "nothing is damaged, only torn");
     let store = Arc::new(store);
-    let writer = Writer::new(Arc::clone(&store), &found, FULL);
+    let writer = Writer::new(Arc::clone(&store), &found, full);
     Ok((store, writer))
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Full {
     pub(crate) records: usize,
     /// When the marks are written anew.
     pub(crate) marks_bytes: u64,
+    /// So much at least is kept free for marks.
+    pub(crate) reserve_bytes: u64,
     /// When a file of which little is needed is made small.
     pub(crate) worth: Worth,
 }
@@ -40,7 +42,7 @@ pub(crate) struct Full {
 impl Default for Full {
     fn default() -> Self {
         let worth = Worth { after: Duration::from_secs(60), bytes: 1 << 20 };
-        Self { bytes: 64 << 20, records: 1 << 16, marks_bytes: 8 << 20, worth }
+        Self { bytes: 64 << 20, records: 1 << 16, marks_bytes: 8 << 20, reserve_bytes: 1 << 20, worth }
     }
 }
 
@@ -85,7 +87,7 @@ pub(crate) struct Writer {
     store: Arc<Store>,
     full: Full,
     active: Option<Active>,
-    marking: Marking,
+    pub(super) marking: Marking,
     sealed: u64,
     highest: u64,
     has_swept: bool,
@@ -97,7 +99,7 @@ impl Writer {
     /// Goes on where recovery ended. The first group begins a new file.
     pub(crate) fn new(store: Arc<Store>, found: &Found, full: Full) -> Self {
         let Found { sealed, highest, .. } = *found;
-        let marking = Marking::new(&store, full.marks_bytes);
+        let marking = Marking::new(&store, full.marks_bytes, full.reserve_bytes);
         Self { store, full, active: None, marking, sealed, highest, has_swept: false, buffer: Vec::new() }
     }
 
@@ -137,6 +139,7 @@ impl Writer {
         if group.iter().find(is_long).is_some() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
+        self.marking.reserve(&self.store)?;
         let agents = self.name_agents(group)?;
         let fresh = self.fresh(group, &agents);
         if fresh.is_empty() {
@@ -192,16 +195,26 @@ impl Writer {
         let written =
             written.and_then(|()| active.file.append(&self.buffer)).and_then(|()| active.file.sync());
         if let Err(error) = written {
-            if let Some(mut failed) = self.active.take() {
-                // So that a crash does not bring back what was told to have failed.
-                failed.file.truncate(self.good_bytes_of(failed.number)).ok();
-            }
+            self.give_up();
             return Err(error);
         }
         active.records += fresh.len();
         let number = active.number;
         self.count(number, at, placed);
         Ok(agents)
+    }
+
+    /// Nothing more is written to the active file, and a crash does not bring back what was told to have failed.
+    fn give_up(&mut self) {
+        let Some(mut failed) = self.active.take() else { return };
+        let (number, good_bytes) = (failed.number, self.good_bytes_of(failed.number));
+        failed.file.truncate(good_bytes).ok();
+        // One that holds nothing is not left behind at every try; the next one gets its number.
+        if good_bytes == FILE_HEAD as u64 && self.store.disk.remove(&self.store.segment_path(number)).is_ok()
+        {
+            self.store.state().segments.remove(&number);
+            self.highest = number - 1;
+        }
     }
 
     /// Those that did not come already.
@@ -362,7 +375,6 @@ impl Writer {
         let active = self.active.as_ref().map_or(self.highest + 1, |active| active.number);
         self.store.sweep(active, &|agent| self.marking.durable(agent), self.full.worth)?;
         self.has_swept = true;
-        self.marking.reserve(&self.store);
         Ok(())
     }
 }

@@ -34,7 +34,8 @@ struct State {
     steps: usize,
     doom: Option<(usize, Fate)>,
     is_cut: bool,
-    is_full: bool,
+    /// What all files together may take.
+    most_bytes: Option<usize>,
     removed: usize,
     random: fastrand::Rng,
 }
@@ -89,7 +90,12 @@ impl Model {
 
     /// Whether there is no room for anything more.
     pub fn fill(&self, full: bool) {
-        self.state().is_full = full;
+        self.state().most_bytes = full.then_some(0);
+    }
+
+    /// All files together take no more than this from now on.
+    pub fn limit(&self, most_bytes: usize) {
+        self.state().most_bytes = Some(most_bytes);
     }
 
     /// What was not durable may be there or not: blocks of files in any mixture, changes of names up to any of them.
@@ -113,7 +119,7 @@ impl Model {
         *names = if kept == 0 { durable_names.clone() } else { renames[kept - 1].clone() };
         durable_names.clone_from(names);
         renames.clear();
-        (state.is_cut, state.doom, state.is_full) = (false, None, false);
+        (state.is_cut, state.doom) = (false, None);
     }
 }
 
@@ -146,6 +152,12 @@ impl State {
         self.renames.push(self.names.clone());
     }
 
+    /// How much more there is room for.
+    fn room(&self) -> usize {
+        let taken = || self.names.values().map(|file| self.files[*file].bytes.len()).sum();
+        self.most_bytes.map_or(usize::MAX, |most| most.saturating_sub(taken()))
+    }
+
     fn find(&self, path: &Path) -> io::Result<usize> {
         self.names.get(path).copied().ok_or(io::ErrorKind::NotFound.into())
     }
@@ -175,9 +187,8 @@ impl Disk for Model {
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
         let mut state = self.state();
-        let full = state.is_full;
         state.simple(|state| {
-            if full {
+            if state.room() == 0 {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             state.files.push(File::default());
@@ -251,9 +262,10 @@ impl LogFile for Open {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.model.state();
         let fails = state.step()?;
-        let part = if fails || state.is_full { state.random.usize(0..=bytes.len()) } else { bytes.len() };
+        let room = state.room();
+        let part = if fails { state.random.usize(0..=bytes.len()) } else { bytes.len() }.min(room);
         state.files[self.file].bytes.extend_from_slice(&bytes[..part]);
-        if state.is_full {
+        if bytes.len() > room {
             return Err(io::ErrorKind::StorageFull.into());
         }
         if fails { Err(io::Error::other("failed")) } else { Ok(()) }
