@@ -163,6 +163,10 @@ impl Queue {
         Ok(queue)
     }
 
+    fn undead(&self) -> MutexGuard<'_, HashSet<(u32, u64)>> {
+        self.undead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -266,7 +270,7 @@ impl Queue {
     /// The record is delivered.
     pub(crate) fn delivered(&self, agent: u32, stored: &Stored) {
         let number = stored.position.number;
-        if self.undead.lock().unwrap_or_else(PoisonError::into_inner).remove(&(agent, number)) {
+        if self.undead().remove(&(agent, number)) {
             // Left behind, it would be put back one day, and come twice.
             self.dead.remove(&format!("{agent}-{number}")).ok();
         }
@@ -311,18 +315,25 @@ impl Queue {
             is_moved: true,
             origin: Some(stored.position.number),
         };
+        let number = stored.position.number;
+        let was_there = self.store.was_aside(number, &incoming.agent);
         let is_there = self.put(incoming).await.is_ok();
         if is_there {
-            self.end(agent, stored, End::Moved);
+            let end = if !was_there {
+                End::Moved
+            } else if self.undead().remove(&(agent, number)) {
+                End::Dead
+            } else {
+                self.store.end_before(agent)
+            };
+            self.end(agent, stored, end);
         }
         is_there
     }
 
     /// Whether a record has to go into this lane: because it is there already, or others wait there before it.
     pub(crate) fn belongs_aside(&self, stored: &Stored, lane: &str) -> bool {
-        let state = self.store.state();
-        let known = state.ledger.number(lane).and_then(|number| state.ledger.look(number));
-        known.is_some_and(|lane| lane.origin >= stored.position.number || lane.queued() > 0)
+        self.store.belongs_aside(stored.position.number, lane)
     }
 
     /// Nobody delivers for this agent any more; it lines up again if it has something.

@@ -200,6 +200,12 @@ impl Ledger {
         self.queued_bytes = self.queued_bytes.saturating_sub(before).saturating_add(after);
     }
 
+    /// How many records were ever set aside into the lanes of this agent, which have its name and more words.
+    pub(crate) fn set_aside(&self, name: &str) -> u64 {
+        let is_own = |agent: &&Agent| agent.name.strip_prefix(name).is_some_and(|more| more.starts_with(' '));
+        self.agents.iter().filter(is_own).map(|lane| lane.moved_in).sum()
+    }
+
     /// Bytes that wait, of all agents.
     pub(crate) fn queued_bytes(&self) -> u64 {
         self.queued_bytes

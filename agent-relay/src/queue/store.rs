@@ -18,7 +18,7 @@ use super::{
     budget::{Budget, Share},
     frame::{self, Fixed, Record},
     index::{self, Entry},
-    ledger::{Given, Ledger, Position},
+    ledger::{Agent, Given, Ledger, Position},
     warm::{Hearth, Warm},
 };
 use crate::{content::Content, pieces::PIECE};
@@ -322,6 +322,29 @@ impl Store {
         }
         let (position, time_ms) = (Position { number, total: fixed.total }, fixed.time_ms);
         Ok(Next::Record(Stored { position, segment, time_ms, head, body, _share: share }))
+    }
+
+    /// Whether a record has to go into this lane: because it is there already, or others wait there before it.
+    pub(super) fn belongs_aside(&self, number: u64, lane: &str) -> bool {
+        self.lane(lane).is_some_and(|lane| lane.origin >= number || lane.queued() > 0)
+    }
+
+    /// Whether this lane has had a record of this number, or a later one.
+    pub(super) fn was_aside(&self, number: u64, lane: &str) -> bool {
+        self.lane(lane).is_some_and(|lane| lane.origin >= number)
+    }
+
+    fn lane(&self, name: &str) -> Option<Agent> {
+        let state = self.state();
+        Some(state.ledger.agent(state.ledger.number(name)?))
+    }
+
+    /// What became of a record that this lane refuses as known: a crash has forgotten it. Those before the last one
+    /// that was set aside were set aside or delivered, and it is known how many of them were set aside.
+    pub(super) fn end_before(&self, agent: u32) -> End {
+        let state = self.state();
+        let known = state.ledger.agent(agent);
+        if known.moved_out < state.ledger.set_aside(&known.name) { End::Moved } else { End::Delivered }
     }
 
     /// The records of an agent up to this one are done, and this became of them.

@@ -70,6 +70,8 @@ impl Store {
             // On disk first: one that stays is what the next one is needed for.
             self.remove_if_there(&self.segment_path(*number))?;
             self.forget(*number);
+            // Its mark may be all that was missing.
+            self.remove_if_there(&self.index_path(*number))?;
         }
         Ok(needless.len())
     }

@@ -272,3 +272,37 @@ fn what_came_from_elsewhere_and_is_done_counts_once_after_a_restart_too() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_a_crash_made_queued_again_is_a_dead_letter_or_set_aside_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let quota = Quota { bytes: 1 << 20, agent_bytes: 1 << 20, dead_bytes: 1 << 20 };
+    let set_aside = async |queue: &Queue| {
+        let agent = queue.store.state().ledger.number("a - -").unwrap();
+        let first = queue.first(agent).unwrap().unwrap();
+        assert!(queue.set_aside(agent, &first, LANE.to_owned()).await);
+    };
+    let queue = Queue::open(folder.path(), quota).unwrap();
+    for _ in 0..3 {
+        let body: Content = Bytes::from_static(b"x").into();
+        queue.keep("a - -".to_owned(), Bytes::from_static(b"POST /odd - -\n"), body, None).await.unwrap();
+    }
+    set_aside(&queue).await;
+    queue.settle().await;
+    let marks = std::fs::read(folder.path().join("queue/marks")).unwrap();
+    let second = queue.first(0).unwrap().unwrap();
+    queue.bury(0, &second, "refused").unwrap();
+    set_aside(&queue).await;
+    let told = queue.balance();
+    assert_eq!((told.accepted, told.queued, told.dead_lettered), (3, 2, 1));
+    // As if nothing of that had been written down.
+    queue.settle().await;
+    drop(queue);
+    std::fs::write(folder.path().join("queue/marks"), marks).unwrap();
+    let queue = Queue::open(folder.path(), quota).unwrap();
+    assert_eq!(queue.balance().queued, 3, "one more");
+    set_aside(&queue).await;
+    set_aside(&queue).await;
+    assert_eq!(queue.balance(), told);
+    assert_eq!(queue.dead_letters().unwrap().len(), 1);
+}

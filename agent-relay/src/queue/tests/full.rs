@@ -235,3 +235,52 @@ fn what_has_lost_its_index_is_read_although_there_is_no_room_for_another() {
     let names = model.list(Path::new("/queue")).unwrap();
     assert!(!names.contains(&format!("{:016}.log", 1)), "{names:?}");
 }
+
+/// What the relay does with the first record of an agent: delivers it, or sets it aside, which it must once it was or
+/// once others wait there.
+fn serve(store: &Store, writer: &mut Writer, agent: &str, is_odd: bool) -> Option<()> {
+    let (number, lane) = (store.state().ledger.number(agent)?, format!("{agent} /odd"));
+    let Ok(Next::Record(stored)) = store.next(number) else { return None };
+    let origin = stored.position.number;
+    let end = if agent.ends_with('-') && (is_odd || store.belongs_aside(origin, &lane)) {
+        let was_there = store.was_aside(origin, &lane);
+        let moved = Incoming { origin: Some(origin), is_moved: true, ..incoming(&lane, "moved") };
+        writer.append(&[moved]).ok()?;
+        if was_there { store.end_before(number) } else { End::Moved }
+    } else {
+        End::Delivered
+    };
+    store.done(number, stored.position, stored.segment, end);
+    Some(())
+}
+
+#[test]
+fn what_is_set_aside_counts_once_on_a_disk_that_is_too_small() {
+    for seed in 0..1000_u64 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let model = Model::doomed(usize::MAX, Fate::Cut, seed);
+        model.limit(random.usize(9_500..14_000));
+        let full = Full { bytes: [600, 4_000, 1 << 20][random.usize(0..3)], records: 1000, ..FULL };
+        let mut told: u64 = 0;
+        for life in 0..8 {
+            let (store, mut writer) = open_with(&model, full).unwrap();
+            for step in 0..random.usize(5..120) {
+                let balance = store.state().ledger.balance();
+                let waits = store.state().ledger.agents().map(|(_, agent)| agent.queued()).sum::<u64>();
+                let case = format!("seed {seed}, life {life}, step {step}: {balance:?}, {waits} wait");
+                assert_eq!((balance.accepted, balance.delivered + balance.queued), (told, told), "{case}");
+                assert_eq!(balance.queued == 0, waits == 0, "{case}");
+                let agent = format!("agent {} -", random.u32(0..3));
+                match random.u8(0..10) {
+                    0..4 => {
+                        let text = "x".repeat(random.usize(0..200));
+                        told += u64::from(writer.append(&[incoming(&agent, &text)]).is_ok());
+                    }
+                    4..7 => drop(serve(&store, &mut writer, &agent, random.bool())),
+                    7..9 => drop(serve(&store, &mut writer, &format!("{agent} /odd"), false)),
+                    _ => drop(writer.settle()),
+                }
+            }
+        }
+    }
+}
