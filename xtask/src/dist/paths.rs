@@ -7,8 +7,9 @@
 use std::{
     env,
     ffi::OsString,
-    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
-    path::{Path, PathBuf},
+    fs,
+    os::unix::{self, ffi::OsStrExt as _, process::CommandExt as _},
+    path::{self, Path, PathBuf},
     process::{Command, ExitCode},
 };
 
@@ -18,6 +19,8 @@ use crate::command::root;
 
 /// Has the flags of the workspace's own crates, as `CARGO_ENCODED_RUSTFLAGS` has flags.
 const VARIABLE: &str = "WAYSIDE_OWN_FLAGS";
+/// What this program is called by cargo, which looks for it on PATH: where it lies would become part of every symbol.
+const NAME: &str = "wayside-rustc";
 /// Stands between flags.
 const SEPARATOR: &str = "\x1f";
 
@@ -30,6 +33,10 @@ pub(super) fn leave_out(build: &mut Command, target: &str, target_folder: &Path,
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
     let home = home.context("HOME is not set, so there is no cargo folder")?;
+    let folder = path::absolute(target_folder.join("dist-rustc")).context("find the target folder")?;
+    call_me(&folder)?;
+    let programs = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths([folder].into_iter().chain(env::split_paths(&programs)));
     // Of those that fit, the last is taken: the target folder may lie in the clone.
     let own = [remap(&root(), "/wayside"), remap(target_folder, "/target"), flag.to_owned()];
     build
@@ -38,9 +45,21 @@ pub(super) fn leave_out(build: &mut Command, target: &str, target_folder: &Path,
             format!("CFLAGS_{}", target.replace('-', "_")),
             format!("-ffile-prefix-map={}=/cargo", home.display()),
         )
-        .env("RUSTC_WORKSPACE_WRAPPER", env::current_exe().context("find this program")?)
+        .env("PATH", path.context("put a folder on PATH")?)
+        .env("RUSTC_WORKSPACE_WRAPPER", NAME)
         .env(VARIABLE, own.join(SEPARATOR));
     Ok(())
+}
+
+/// Gives this program that name in a folder of its own.
+fn call_me(folder: &Path) -> Result<()> {
+    let me = env::current_exe().context("find this program")?;
+    fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    let (link, new) = (folder.join(NAME), folder.join("new"));
+    fs::remove_file(&new).ok();
+    unix::fs::symlink(me, &new)
+        .and_then(|()| fs::rename(&new, &link))
+        .with_context(|| format!("make {}", link.display()))
 }
 
 /// Runs the compiler with the flags of own crates, if this process was started to do that. Returns only if it was and
