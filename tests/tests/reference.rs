@@ -62,7 +62,7 @@ fn the_documented_log_lines_appear_with_their_keys() {
 
     let lines = forwarder.daemon.as_ref().unwrap().lines();
     for message in [
-        format!("SERVICE_PORT: {}", 0),
+        format!("SERVICE_PORT: {}", forwarder.port),
         "START Forwarder v0.1.0 compiled at ".to_owned(),
         "DLP is not configured, skipping".to_owned(),
         "Starting reaper for proxies that haven't checked in after 45s".to_owned(),
