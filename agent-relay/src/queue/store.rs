@@ -326,17 +326,18 @@ impl Store {
 
     /// Whether a record has to go into this lane: because it is there already, or others wait there before it.
     pub(super) fn belongs_aside(&self, number: u64, lane: &str) -> bool {
-        self.lane(lane).is_some_and(|lane| lane.origin >= number || lane.queued() > 0)
+        self.is_lane(lane, |lane| lane.origin >= number || lane.queued() > 0)
     }
 
     /// Whether this lane has had a record of this number, or a later one.
     pub(super) fn was_aside(&self, number: u64, lane: &str) -> bool {
-        self.lane(lane).is_some_and(|lane| lane.origin >= number)
+        self.is_lane(lane, |lane| lane.origin >= number)
     }
 
-    fn lane(&self, name: &str) -> Option<Agent> {
+    /// Whether there is such a lane, and it is as asked. Asked for every record: nothing is copied.
+    fn is_lane(&self, name: &str, asked: impl FnOnce(&Agent) -> bool) -> bool {
         let state = self.state();
-        Some(state.ledger.agent(state.ledger.number(name)?))
+        state.ledger.number(name).and_then(|lane| state.ledger.look(lane)).is_some_and(asked)
     }
 
     /// What became of a record that this lane refuses as known: a crash has forgotten it. Those before the last one

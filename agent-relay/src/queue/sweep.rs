@@ -12,7 +12,7 @@ use super::{
 const MOST_READ: usize = 4;
 
 impl Store {
-    /// Removes them, as far as `durable` knows what is done. Returns how many.
+    /// Removes the files of which all is done, as far as `durable` knows. Returns how many.
     /// One that has waited long for few of its records is made small.
     pub(super) fn sweep(&self, active: u64, durable: &dyn Fn(u32) -> u64, worth: Worth) -> io::Result<usize> {
         let mut removed = self.sweep_unsealed(active, durable)?;
