@@ -73,15 +73,6 @@ pub fn image_of_program(program: &str, words: &[&str]) -> String {
     name
 }
 
-/// The address of this machine, as containers see it.
-///
-/// # Panics
-/// When the engine does not answer.
-pub fn host_in_containers() -> String {
-    let gateway = "{{(index .IPAM.Config 0).Gateway}}";
-    run(Command::new("docker").args(["network", "inspect", "bridge", "--format", gateway])).trim().to_owned()
-}
-
 /// A container that is removed when it is dropped.
 #[derive(Debug)]
 pub struct Container {

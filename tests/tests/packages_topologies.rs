@@ -20,7 +20,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::{
-    docker::{Container, host_in_containers, image_of_program, image_of_service, load},
+    docker::{Container, image_of_program, image_of_service, load},
     flag::{ENVIRONMENT, KEY},
     flags::{ask, flag},
     http,
@@ -101,6 +101,13 @@ impl Drop for Topology {
     }
 }
 
+/// A compose file to lay over another: this setting of this service.
+fn over(folder: &TempDir, service: &str, setting: &str) -> PathBuf {
+    let file = folder.path().join("over.yaml");
+    fs::write(&file, format!("services:\n  {service}:\n    {setting}\n")).unwrap();
+    file
+}
+
 #[test]
 fn the_capture_topology_comes_up_and_captures() {
     load("goproxy");
@@ -124,7 +131,7 @@ fn the_capture_topology_comes_up_and_captures() {
 fn the_relay_of_agents_comes_up_and_delivers() {
     load("agent-relay");
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
-    let receiver = format!("http://{}:{}", host_in_containers(), listener.local_addr().unwrap().port());
+    let receiver = format!("http://receiver:{}", listener.local_addr().unwrap().port());
     let (tell, told) = mpsc::channel();
     serve_on(listener, move |mut stream| {
         let mut head = vec![0; 65536];
@@ -133,7 +140,9 @@ fn the_relay_of_agents_comes_up_and_delivers() {
         tell.send(String::from_utf8_lossy(&head).into_owned()).ok();
         answering("application/json", b"{}")(stream);
     });
+    let folder = TempDir::new().unwrap();
     let topology = Topology::of("agent-relay.compose.yaml")
+        .and(&over(&folder, "agent-relay", "extra_hosts: [\"receiver:host-gateway\"]"))
         .with("DD_URL", &receiver)
         .with("API_KEY", "0123456789abcdef");
     topology.up(&[]);
@@ -162,10 +171,8 @@ fn a_primary_and_its_replicas_come_up_and_tell_what_changes() {
     let folder = TempDir::new().unwrap();
     // No registry is asked for one.
     let redis = image_of_program("redis-server", &["--save", "", "--protected-mode", "no"]);
-    let over = folder.path().join("redis.yaml");
-    fs::write(&over, format!("services:\n  redis:\n    image: {redis}\n")).unwrap();
     let mut topology = Topology::of("flag-relay.compose.yaml")
-        .and(&over)
+        .and(&over(&folder, "redis", &format!("image: {redis}")))
         .with("ADMIN_TOKEN", "admin-token-of-the-test")
         .with("AUTH_SECRET", "a secret that all relays of this test share");
     topology.up(&["saas"]);

@@ -58,6 +58,8 @@ pub(crate) const FOR_PACKAGES: &[Package] = &[
     Package("docker-compose", Probe::Program("docker-compose")),
     Package("debootstrap", Probe::Program("debootstrap")),
     Package("net-tools", Probe::Program("netstat")),
+    Package("curl", Probe::Program("curl")),
+    Package("redis-server", Probe::Program("redis-server")),
     Package("lintian", Probe::Program("lintian")),
     Package("rpm", Probe::Program("rpm")),
     Package("rpmlint", Probe::Program("rpmlint")),
