@@ -1,14 +1,19 @@
 //! Pure. Secrets in heads: header fields by name, cookies, user information and queries in URLs.
 
-use memchr::{memchr, memchr2, memmem, memrchr};
+use std::sync::LazyLock;
+
+use memchr::{memchr, memchr2, memmem::Finder, memrchr};
 
 use super::{Category, Redactor, Spot, pairs, patterns};
+
+/// Built once: that takes longer than to search a head.
+static AUTHORITY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"://"));
 
 /// Finds them in a head or a trailer section, cut short or not.
 pub fn find(bytes: &[u8], redactor: &Redactor, spots: &mut Vec<Spot>) {
     patterns::find(bytes, spots);
     // Most heads have no URL and no query in them.
-    let has_urls = memchr2(b'?', b'#', bytes).is_some() || memmem::find(bytes, b"://").is_some();
+    let has_urls = memchr2(b'?', b'#', bytes).is_some() || AUTHORITY.find(bytes).is_some();
     let mut at = 0;
     let mut is_first = true;
     while at < bytes.len() {
@@ -93,7 +98,7 @@ fn cookies(value: &[u8], at: usize, spots: &mut Vec<Spot>) {
 
 /// Finds them in a start line or in a value that may be a URL; `at` is where it begins.
 pub fn find_in_value(value: &[u8], at: usize, redactor: &Redactor, spots: &mut Vec<Spot>) {
-    if let Some(authority) = memmem::find(value, b"://") {
+    if let Some(authority) = AUTHORITY.find(value) {
         let from = authority + 3;
         let rest = value.get(from..).unwrap_or_default();
         let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b' ')).unwrap_or(rest.len());

@@ -9,6 +9,7 @@ const LONGEST: usize = 128;
 /// for every name that ends in it: `password` for `new_password` and `dbPassword`.
 #[derive(Clone, Debug)]
 pub struct Names {
+    /// Folded and backwards, sorted: those that end in the same byte stand together.
     names: Vec<Vec<u8>>,
     /// Which bytes they end in: most names that are asked for end in another.
     ends: [bool; 256],
@@ -17,10 +18,11 @@ pub struct Names {
 impl Names {
     /// These names.
     pub fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let fold = |name: &str| name.bytes().filter_map(fold).collect::<Vec<_>>();
-        let names: Vec<_> = names.into_iter().map(fold).filter(|name| !name.is_empty()).collect();
+        let fold = |name: &str| name.bytes().rev().filter_map(fold).collect::<Vec<_>>();
+        let mut names: Vec<_> = names.into_iter().map(fold).filter(|name| !name.is_empty()).collect();
+        names.sort_unstable();
         let mut ends = [false; 256];
-        for end in names.iter().filter_map(|name| name.last()) {
+        for end in names.iter().filter_map(|name| name.first()) {
             if let Some(place) = ends.get_mut(usize::from(*end)) {
                 *place = true;
             }
@@ -34,9 +36,11 @@ impl Names {
         if name.len() > LONGEST || self.ends.get(usize::from(end)) != Some(&true) {
             return false;
         }
-        self.names.iter().any(|known| {
+        let first = self.names.partition_point(|known| known.first() < Some(&end));
+        let mut same_end = self.names.iter().skip(first).take_while(|known| known.first() == Some(&end));
+        same_end.any(|known| {
             let mut told = name.iter().rev().copied().filter_map(fold);
-            let ends_in_it = known.iter().rev().all(|byte| told.next() == Some(*byte));
+            let ends_in_it = known.iter().all(|byte| told.next() == Some(*byte));
             ends_in_it && (known.len() >= SUFFIX_LENGTH || told.next().is_none())
         })
     }

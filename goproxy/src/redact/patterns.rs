@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, MatchKind};
 use memchr::memmem;
 
 use super::{Category, Spot};
@@ -27,7 +27,9 @@ const STARTS: [&str; 14] = [
 /// An issuer's token is at least so long behind its prefix.
 const SHORTEST_KEY: usize = 16;
 
-static FINDER: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(STARTS).ok());
+/// None of them begins another or stands in it; only for the leftmost kind are they looked for many bytes at a time.
+static FINDER: LazyLock<Option<AhoCorasick>> =
+    LazyLock::new(|| AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(STARTS).ok());
 
 /// Finds them.
 pub fn find(bytes: &[u8], spots: &mut Vec<Spot>) {
@@ -88,23 +90,53 @@ fn issued(bytes: &[u8], start: usize, behind: usize) -> Option<Spot> {
 }
 
 /// Finds payment card numbers: by prefix and length of the large schemes, and the Luhn check digit.
+///
+/// A number covers so many bytes that one of them is seen by who looks at every thirteenth.
 pub fn find_cards(bytes: &[u8], spots: &mut Vec<Spot>) {
-    let mut at = 0;
-    while let Some(distance) = bytes.get(at..).and_then(|rest| rest.iter().position(u8::is_ascii_digit)) {
-        let start = at + distance;
-        let inside = start.checked_sub(1).and_then(|at| bytes.get(at));
+    let mut at = FEWEST_DIGITS - 1;
+    while let Some(byte) = bytes.get(at) {
+        let start = if is_of_a_number(*byte) { run_start(bytes, at) } else { None };
+        let Some(start) = start else {
+            at += FEWEST_DIGITS;
+            continue;
+        };
+        let before = start.checked_sub(1).and_then(|at| bytes.get(at));
         let mut run = [0; MOST_DIGITS];
         let (count, end) = digits(bytes, start, &mut run);
         let digits = run.get(..count).unwrap_or_default();
         let stands_alone =
-            inside.is_none_or(|byte| !matches!(byte, b'.' | b'_') && !byte.is_ascii_alphabetic());
+            before.is_none_or(|byte| !matches!(byte, b'.' | b'_') && !byte.is_ascii_alphabetic());
         if stands_alone && is_card(digits) {
             spots.push(Spot { range: start..end, category: Category::Card });
         }
-        at = end;
+        at = end + FEWEST_DIGITS;
     }
 }
 
+fn is_of_a_number(byte: u8) -> bool {
+    byte.is_ascii_digit() || is_separator(byte)
+}
+
+fn is_separator(byte: u8) -> bool {
+    matches!(byte, b' ' | b'-')
+}
+
+/// The first digit of the run that this byte is in or ends, if there is one.
+fn run_start(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut start = None;
+    let mut gap = false;
+    for (place, byte) in bytes.get(..=at)?.iter().enumerate().rev() {
+        match *byte {
+            b'0'..=b'9' => (start, gap) = (Some(place), false),
+            byte if is_separator(byte) && !gap => gap = true,
+            _ => break,
+        }
+    }
+    start
+}
+
+/// No card number is shorter.
+const FEWEST_DIGITS: usize = 13;
 /// Longer than any card number; a longer run is none.
 const MOST_DIGITS: usize = 20;
 
@@ -122,7 +154,7 @@ fn digits(bytes: &[u8], start: usize, run: &mut [u8; MOST_DIGITS]) -> (usize, us
                 }
                 end = at + 1;
             }
-            b' ' | b'-' if end == at => {}
+            byte if is_separator(byte) && end == at => {}
             _ => break,
         }
         at += 1;
@@ -131,10 +163,14 @@ fn digits(bytes: &[u8], start: usize, run: &mut [u8; MOST_DIGITS]) -> (usize, us
 }
 
 fn is_card(digits: &[u8]) -> bool {
+    is_of_a_scheme(digits) && luhn(digits)
+}
+
+fn is_of_a_scheme(digits: &[u8]) -> bool {
     let prefix = |length: usize| {
         digits.iter().take(length).fold(0_u32, |number, digit| number * 10 + u32::from(*digit))
     };
-    let known = match digits.len() {
+    match digits.len() {
         13 | 19 => prefix(1) == 4,
         14 => matches!(prefix(2), 36 | 38 | 39) || (300..=305).contains(&prefix(3)),
         15 => matches!(prefix(2), 34 | 37),
@@ -147,7 +183,10 @@ fn is_card(digits: &[u8]) -> bool {
                 || (3528..=3589).contains(&prefix(4))
         }
         _ => false,
-    };
+    }
+}
+
+fn luhn(digits: &[u8]) -> bool {
     let sum: u32 = digits
         .iter()
         .rev()
@@ -158,5 +197,56 @@ fn is_card(digits: &[u8]) -> bool {
             (_, doubled) => doubled,
         })
         .sum();
-    known && sum.is_multiple_of(10)
+    sum.is_multiple_of(10)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Every run of digits from left to right.
+    fn all_cards(bytes: &[u8]) -> Vec<Spot> {
+        let mut spots = Vec::new();
+        let mut at = 0;
+        while let Some(distance) = bytes[at..].iter().position(u8::is_ascii_digit) {
+            let start = at + distance;
+            let mut run = [0; MOST_DIGITS];
+            let (count, end) = digits(bytes, start, &mut run);
+            let inside_a_word = start > 0
+                && (matches!(bytes[start - 1], b'.' | b'_') || bytes[start - 1].is_ascii_alphabetic());
+            if !inside_a_word && is_card(&run[..count]) {
+                spots.push(Spot { range: start..end, category: Category::Card });
+            }
+            at = end;
+        }
+        spots
+    }
+
+    #[test]
+    fn the_shortest_card_is_found_at_every_place() {
+        for before in 0..40 {
+            let text = ",".repeat(before) + "4222222222222";
+            let mut spots = Vec::new();
+            find_cards(text.as_bytes(), &mut spots);
+            assert_eq!(spots, [Spot { range: before..text.len(), category: Category::Card }]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cards_are_found_as_by_who_looks_at_every_byte(parts in prop::collection::vec(
+            prop_oneof![
+                "[0-9]{1,24}", "[ -]{1,3}", "[a-z._,:]{0,14}",
+                "4111 1111 1111 1111", "378282246310005", "5500-0000-0000-0004", "4222222222222",
+            ],
+            0..12,
+        )) {
+            let text = parts.concat();
+            let mut spots = Vec::new();
+            find_cards(text.as_bytes(), &mut spots);
+            prop_assert_eq!(spots, all_cards(text.as_bytes()));
+        }
+    }
 }
