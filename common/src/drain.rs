@@ -4,7 +4,7 @@ use std::{
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -17,15 +17,17 @@ const MOMENT: Duration = Duration::from_millis(250);
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
-    Serving,
-    Asked,
-    Insisted,
+    Serving = 0,
+    Asked = 1,
+    Insisted = 2,
 }
 
 /// A handle on the stop of this daemon, and on the tasks that the stop waits for.
 #[derive(Clone)]
 pub struct Drain {
     phase: Arc<watch::Sender<Phase>>,
+    /// The phase once more, for who asks so often that a lock would be felt.
+    raised: Arc<AtomicU8>,
     tasks: TaskTracker,
     cut: Arc<AtomicU64>,
 }
@@ -34,6 +36,7 @@ impl Default for Drain {
     fn default() -> Self {
         Self {
             phase: Arc::new(watch::Sender::new(Phase::Serving)),
+            raised: Arc::new(AtomicU8::new(Phase::Serving as u8)),
             tasks: TaskTracker::new(),
             cut: Arc::default(),
         }
@@ -56,6 +59,7 @@ impl Drain {
             let raised = *phase < to;
             if raised {
                 *phase = to;
+                self.raised.store(to as u8, Ordering::Release);
             }
             raised
         });
@@ -104,12 +108,12 @@ impl Drain {
 
     /// Whether the stop was asked for.
     pub fn is_started(&self) -> bool {
-        *self.phase.borrow() >= Phase::Asked
+        self.raised.load(Ordering::Acquire) >= Phase::Asked as u8
     }
 
     /// Whether the stop is insisted on.
     pub fn is_insisted(&self) -> bool {
-        *self.phase.borrow() >= Phase::Insisted
+        self.raised.load(Ordering::Acquire) >= Phase::Insisted as u8
     }
 
     /// Runs a task on this runtime that the stop waits for. Once the stop is insisted on, the task

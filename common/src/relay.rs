@@ -10,10 +10,10 @@ mod pipe;
 use std::{
     future::{self, Future as _},
     pin::pin,
-    task::Poll,
+    task::{Poll, Waker},
 };
 
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task};
 
 use self::pipe::{Fault, Pipe};
 use crate::{drain::Drain, exchange::End};
@@ -80,9 +80,10 @@ async fn run(
     let (mut server_reads, mut server_writes) = server.split();
     let mut upward = Pipe::new(Side::Client, held);
     let mut downward = Pipe::new(Side::Server, Vec::new());
-    let mut started = pin!(drain.started());
+    // Out of its budget, tokio would answer without waiting for anything.
+    let mut started = pin!(task::unconstrained(drain.started()));
     let mut insisted = pin!(drain.insisted());
-    let mut stopping = false;
+    let mut woken_by_stop: Option<Waker> = None;
     let mut first = None;
     future::poll_fn(|context| {
         // Upward goes first, so that the tap sees a request before its response.
@@ -107,8 +108,12 @@ async fn run(
             }
             _ => {}
         }
-        stopping = stopping || started.as_mut().poll(context).is_ready();
-        if stopping {
+        // To wait for the stop takes a lock that all connections share: once for each waker is enough.
+        let waits = woken_by_stop.as_ref().is_some_and(|waker| waker.will_wake(context.waker()));
+        if !waits && !drain.is_started() && started.as_mut().poll(context).is_pending() {
+            woken_by_stop = Some(context.waker().clone());
+        }
+        if drain.is_started() {
             if tap.is_idle() && upward.is_empty() && downward.is_empty() {
                 return over(None, End::Complete);
             }

@@ -177,6 +177,8 @@ async fn a_client_that_does_not_read_stops_the_server() {
 #[tokio::test]
 async fn a_stop_closes_a_connection_at_rest_and_waits_for_a_busy_one() {
     let mut idle = scene().await;
+    idle.client.write_all(b"x").await.unwrap();
+    assert_eq!(idle.server.read_u8().await.unwrap(), b'x');
     idle.drain.ask();
     assert_eq!(read_to_end(&mut idle.client).await, b"");
     assert_eq!(idle.relay.await.unwrap().0, End::Complete);
