@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use bytes::BytesMut;
 use prost::Message as _;
 
 use crate::chunked::{Scanner, Status, content};
@@ -38,8 +39,20 @@ pub fn wire_exchange(bytes: &[u8]) {
     if let Ok(told) = wire::Exchange::decode(bytes)
         && let Ok((connection, exchange)) = <(Connection, Exchange)>::try_from(told)
     {
-        let again = wire::Exchange::from((&connection, exchange.clone()));
-        if !matches!(<(Connection, Exchange)>::try_from(again), Ok(same) if same == (connection, exchange)) {
+        let opening = wire::Opening::from(&connection);
+        let entry = opening.with(exchange.clone());
+        let mut exchanges = BytesMut::new();
+        entry.append_to(&mut exchanges);
+        if exchanges.len() != entry.bytes() {
+            panic!("an exchange told its length wrong");
+        }
+        let batch = wire::CaptureRequest {
+            first_sequence: 1,
+            count: 1,
+            exchanges: exchanges.freeze(),
+            ..wire::CaptureRequest::default()
+        };
+        if !matches!(batch.decode_exchanges().as_deref(), Ok([same]) if *same == (1, connection, exchange)) {
             panic!("an exchange changed when it was written again");
         }
     }

@@ -13,5 +13,5 @@ mod generated {
 }
 mod convert;
 
-pub use convert::Malformed;
+pub use convert::{Entry, Malformed, Opening};
 pub use generated::*;

@@ -287,7 +287,7 @@ impl Store {
         if request.first_sequence.checked_add(u64::from(request.count)).is_none() {
             return Err(Refused::Malformed(Arc::new(wire::Malformed::Field("first_sequence"))));
         }
-        request.decode_exchanges().map_err(|error| Refused::Malformed(Arc::new(error)))?;
+        request.each_exchange(|_, _, _| {}).map_err(|error| Refused::Malformed(Arc::new(error)))?;
         self.order(request.exchanges.len(), Order::Batch(request)).await
     }
 

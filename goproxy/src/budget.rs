@@ -32,6 +32,20 @@ impl Budget {
         debug_assert!(before >= bytes, "gave back {bytes} of {before}");
     }
 
+    /// Gives back what was taken for so many bytes for others, or, with `false`, for none when they are not there.
+    #[must_use]
+    pub fn exchange(&self, given: usize, taken: usize) -> bool {
+        match taken.checked_sub(given) {
+            None | Some(0) => self.give(given - taken),
+            Some(more) if self.take(more) => {}
+            Some(_) => {
+                self.give(given);
+                return false;
+            }
+        }
+        true
+    }
+
     /// Bytes in use.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
@@ -57,5 +71,18 @@ mod tests {
         assert_eq!(budget.used(), 0);
         assert!(!budget.take(usize::MAX));
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_is_exchanged_is_what_is_used_or_nothing_is() {
+        let budget = Budget::new(10);
+        assert!(budget.take(4));
+        for (given, taken) in [(4, 4), (4, 9), (9, 1)] {
+            assert!(budget.exchange(given, taken));
+            assert_eq!(budget.used(), taken);
+        }
+        assert!(budget.take(5));
+        assert!(!budget.exchange(1, 6));
+        assert_eq!(budget.used(), 5);
     }
 }

@@ -9,10 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
 use common::{
-    exchange::{Connection, Exchange},
-    wire::{self, DropReason},
+    exchange::Exchange,
+    wire::{self, DropReason, Opening},
 };
-use prost::Message as _;
 use tokio::sync::Notify;
 
 use self::batches::Batches;
@@ -64,19 +63,18 @@ impl Queue {
 
     /// Takes an exchange that is over; `reserved` bytes of the budget are held by it and pass to the queue.
     /// When there is no room for its encoded form it is dropped whole, and counted.
-    pub fn offer(&self, connection: &Connection, exchange: Exchange, reserved: usize) {
-        let message = wire::Exchange::from((connection, exchange));
-        let length = message.encoded_len() + prost::length_delimiter_len(message.encoded_len());
-        self.budget.give(reserved);
-        if !self.budget.take(length) {
+    pub fn offer(&self, connection: &Opening, exchange: Exchange, reserved: usize) {
+        let entry = connection.with(exchange);
+        let length = entry.bytes();
+        if !self.budget.exchange(reserved, length) {
             return self.lost(DropReason::Memory);
         }
         let filled = if length >= LARGE {
             let mut own = BytesMut::with_capacity(length);
-            message.append_to(&mut own);
+            entry.append_to(&mut own);
             self.batches().push_large(own.freeze())
         } else {
-            self.batches().push(&message, length)
+            self.batches().push(&entry)
         };
         if filled.first {
             self.filled.notify_one();

@@ -8,8 +8,8 @@ use std::{
 };
 
 use common::{
-    exchange::{Connection, Exchange},
-    wire::DropReason,
+    exchange::Exchange,
+    wire::{DropReason, Opening},
 };
 use tokio::sync::oneshot;
 
@@ -25,7 +25,7 @@ pub struct Redaction {
     large: mpsc::Sender<Job>,
 }
 
-type Job = (Connection, Exchange, usize);
+type Job = (Opening, Exchange, usize);
 
 impl Redaction {
     /// Starts the thread. It ends once every clone is dropped and everything is queued; the receiver
@@ -54,7 +54,7 @@ impl Redaction {
     }
 
     /// Takes an exchange that is over; `reserved` bytes of the budget pass on with it.
-    pub fn offer(&self, connection: &Connection, exchange: Exchange, reserved: usize) {
+    pub fn offer(&self, connection: &Opening, exchange: Exchange, reserved: usize) {
         if self.redactor.is_none() || Redactor::is_quick(&exchange) {
             return self.settle(connection, exchange, reserved);
         }
@@ -73,7 +73,7 @@ impl Redaction {
         }
     }
 
-    fn settle(&self, connection: &Connection, mut exchange: Exchange, reserved: usize) {
+    fn settle(&self, connection: &Opening, mut exchange: Exchange, reserved: usize) {
         if let Some(redactor) = &self.redactor {
             match catch_unwind(AssertUnwindSafe(|| redactor.redact(&mut exchange))) {
                 Ok(true) => drop(self.metrics.exchanges_redacted.inc()),

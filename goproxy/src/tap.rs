@@ -12,7 +12,7 @@ use common::{
     exchange::{Connection, End, Exchange, Protocol},
     quiet::Quiet,
     relay,
-    wire::DropReason,
+    wire::{DropReason, Opening},
 };
 
 use crate::{
@@ -48,6 +48,7 @@ const LOGGED_URL: usize = 2048;
 struct Found {
     outlet: Outlet,
     connection: Connection,
+    opening: Opening,
     /// Capture memory that this connection holds.
     held: usize,
     /// Whether the log wants to know what is found.
@@ -68,7 +69,11 @@ impl Tap {
     pub fn new(outlet: Outlet, connection: Connection, accepted: Instant) -> Self {
         let dissector = Some(Dissector::new(outlet.limits));
         let debug = tracing::enabled!(tracing::Level::DEBUG);
-        Self { dissector, found: Found { outlet, connection, held: 0, debug, accepted, asked: None } }
+        let opening = Opening::from(&connection);
+        Self {
+            dissector,
+            found: Found { outlet, connection, opening, held: 0, debug, accepted, asked: None },
+        }
     }
 
     /// The connection is over; what is open ended this way.
@@ -202,7 +207,7 @@ impl Output for Found {
 
     fn exchange(&mut self, exchange: Exchange, reserved: usize) {
         self.held -= reserved;
-        self.outlet.redaction.offer(&self.connection, exchange, reserved);
+        self.outlet.redaction.offer(&self.opening, exchange, reserved);
     }
 
     fn lost(&mut self, _index: u64, why: Lost) {

@@ -12,7 +12,8 @@ use std::{
 use common::{
     exchange::{Connection, End, Exchange, Message, Protocol},
     wire::{
-        CaptureRequest, CaptureResponse, CheckInRequest, CheckInResponse, RegisterRequest, RegisterResponse,
+        CaptureRequest, CaptureResponse, CheckInRequest, CheckInResponse, Opening, RegisterRequest,
+        RegisterResponse,
         capture_service_server::{CaptureService, CaptureServiceServer},
     },
 };
@@ -182,7 +183,7 @@ async fn play(seed: u64) {
         for index in 0..EXCHANGES {
             let body = if random.u8(0..50) == 0 { 100_000 } else { random.usize(0..2000) };
             assert!(queue.budget().take(body));
-            queue.offer(&connection, exchange(index, body), body);
+            queue.offer(&Opening::from(&connection), exchange(index, body), body);
             if random.u8(0..10) == 0 {
                 // Sleeps: so that what is offered spreads over several batches.
                 tokio::time::sleep(Duration::from_millis(random.u64(1..20))).await;

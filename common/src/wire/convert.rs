@@ -31,21 +31,75 @@ pub enum Malformed {
     },
 }
 
-impl From<(&Connection, Exchange)> for wire::Exchange {
-    fn from((connection, exchange): (&Connection, Exchange)) -> Self {
+/// What an exchange says of its connection.
+impl From<&Connection> for wire::Exchange {
+    fn from(connection: &Connection) -> Self {
         Self {
             connection: connection.number,
-            index: exchange.index,
             connected_at_ns: connection.accepted_at_ns,
             downstream: connection.downstream.to_string(),
             upstream: connection.upstream.map(|address| address.to_string()).unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What an exchange says of itself.
+impl From<Exchange> for wire::Exchange {
+    fn from(exchange: Exchange) -> Self {
+        Self {
+            index: exchange.index,
             protocol: exchange.protocol as i32,
             end: exchange.end as i32,
             request: Some(exchange.request.into()),
             response: exchange.response.map(Into::into),
             informational: exchange.informational,
             findings: exchange.findings.into_iter().map(|finding| finding as u32).collect(),
+            ..Self::default()
         }
+    }
+}
+
+/// What every exchange of a connection says of it, encoded once: the fields of a message may come in any order, and so
+/// those of an exchange may stand in two parts.
+#[derive(Clone, Debug)]
+pub struct Opening(Bytes);
+
+impl From<&Connection> for Opening {
+    fn from(connection: &Connection) -> Self {
+        Self(wire::Exchange::from(connection).encode_to_vec().into())
+    }
+}
+
+impl Opening {
+    /// An exchange of this connection.
+    pub fn with(&self, exchange: Exchange) -> Entry<'_> {
+        let rest = wire::Exchange::from(exchange);
+        Entry { opening: &self.0, length: self.0.len() + rest.encoded_len(), rest }
+    }
+}
+
+/// An exchange as it stands in a batch: behind its length.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    opening: &'a [u8],
+    rest: wire::Exchange,
+    /// Of both.
+    length: usize,
+}
+
+impl Entry<'_> {
+    /// Bytes that it takes in a batch.
+    pub fn bytes(&self) -> usize {
+        prost::length_delimiter_len(self.length) + self.length
+    }
+
+    /// Appends it to a batch.
+    pub fn append_to(&self, batch: &mut BytesMut) {
+        // A BytesMut grows as needed: it is never too short for a message.
+        prost::encode_length_delimiter(self.length, batch).unwrap_or_default();
+        batch.extend_from_slice(self.opening);
+        self.rest.encode_raw(batch);
     }
 }
 
@@ -138,32 +192,38 @@ impl TryFrom<wire::Message> for Message {
     }
 }
 
-impl wire::Exchange {
-    /// Appends itself to a batch, behind its length.
-    pub fn append_to(&self, batch: &mut BytesMut) {
-        // A BytesMut grows as needed: it is never too short for a message.
-        self.encode_length_delimited(batch).unwrap_or_default();
-    }
-}
-
 impl wire::CaptureRequest {
     /// The exchanges of this batch, each with its sequence.
     ///
     /// # Errors
     /// [`Malformed`] when the bytes are not `count` exchanges, or when one of them makes no sense.
     pub fn decode_exchanges(&self) -> Result<Vec<(u64, Connection, Exchange)>, Malformed> {
+        let mut exchanges =
+            Vec::with_capacity((self.count as usize).min(self.exchanges.len() / MIN_EXCHANGE_BYTES));
+        self.each_exchange(|sequence, connection, exchange| {
+            exchanges.push((sequence, connection, exchange));
+        })?;
+        Ok(exchanges)
+    }
+
+    /// Shows the exchanges of this batch, each with its sequence, one after the other.
+    ///
+    /// # Errors
+    /// As [`Self::decode_exchanges`]; some may have been shown by then.
+    pub fn each_exchange(&self, mut show: impl FnMut(u64, Connection, Exchange)) -> Result<(), Malformed> {
         let mut rest: Bytes = self.exchanges.clone();
-        let miscounted = |found| Malformed::Count { told: self.count, found };
-        let mut exchanges = Vec::with_capacity((self.count as usize).min(rest.len() / MIN_EXCHANGE_BYTES));
+        let mut found = 0_u32;
+        let miscounted = |found: u32| Malformed::Count { told: self.count, found: found as usize };
         while !rest.is_empty() {
             let told = wire::Exchange::decode_length_delimited(&mut rest).map_err(Malformed::Encoding)?;
             let (connection, exchange) = told.try_into()?;
-            let sequence = self.first_sequence.checked_add(exchanges.len() as u64);
-            exchanges.push((sequence.ok_or(miscounted(exchanges.len()))?, connection, exchange));
+            let sequence = self.first_sequence.checked_add(found.into()).ok_or(miscounted(found))?;
+            found = found.checked_add(1).ok_or(miscounted(found))?;
+            show(sequence, connection, exchange);
         }
-        if exchanges.len() != self.count as usize || self.first_sequence == 0 {
-            return Err(miscounted(exchanges.len()));
+        if found != self.count || self.first_sequence == 0 {
+            return Err(miscounted(found));
         }
-        Ok(exchanges)
+        Ok(())
     }
 }

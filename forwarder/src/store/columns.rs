@@ -174,19 +174,24 @@ impl Columns {
     }
 
     /// Adds what is new of a batch: all but the first `known` of its exchanges.
+    ///
+    /// # Errors
+    /// [`wire::Malformed`], which no batch is that was acknowledged; a part of it may have been added by then.
     pub fn push_batch(
         &mut self,
         cluster: &str,
         registration: &Registration,
         request: &wire::CaptureRequest,
-        exchanges: &[(u64, Connection, Exchange)],
         known: u32,
-    ) {
+    ) -> Result<(), wire::Malformed> {
         let origin = Origin { cluster, instance: &request.proxy_id, epoch: request.epoch, registration };
         let run = Run::new(origin.instance, origin.epoch);
-        for (sequence, connection, exchange) in exchanges.iter().skip(known as usize) {
-            self.push(&origin, run, *sequence, connection, exchange);
-        }
+        let first_new = request.first_sequence.saturating_add(known.into());
+        request.each_exchange(|sequence, connection, exchange| {
+            if sequence >= first_new {
+                self.push(&origin, run, sequence, &connection, &exchange);
+            }
+        })
     }
 
     /// Adds one exchange.

@@ -88,9 +88,8 @@ impl Block {
 fn decode(raws: &[Raw]) -> Result<RecordBatch, ArrowError> {
     let mut columns = Columns::default();
     for raw in raws {
-        let exchanges =
-            raw.request.decode_exchanges().map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
-        columns.push_batch(&raw.cluster, &raw.registration, &raw.request, &exchanges, raw.known);
+        let pushed = columns.push_batch(&raw.cluster, &raw.registration, &raw.request, raw.known);
+        pushed.map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
     }
     columns.finish()
 }

@@ -92,7 +92,7 @@ pub(crate) fn exchange(sequence: u64) -> Exchange {
 pub(crate) fn request(proxy: &str, epoch: u64, sequences: RangeInclusive<u64>) -> wire::CaptureRequest {
     let mut exchanges = BytesMut::new();
     for sequence in sequences.clone() {
-        wire::Exchange::from((&connection(sequence / 100), exchange(sequence))).append_to(&mut exchanges);
+        wire::Opening::from(&connection(sequence / 100)).with(exchange(sequence)).append_to(&mut exchanges);
     }
     wire::CaptureRequest {
         proxy_id: proxy.to_owned(),

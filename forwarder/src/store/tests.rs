@@ -29,7 +29,7 @@ fn small(sequence: u64) -> wire::CaptureRequest {
     exchange.request.body = bytes::Bytes::new();
     exchange.response = None;
     let mut exchanges = bytes::BytesMut::new();
-    wire::Exchange::from((&samples::connection(0), exchange)).append_to(&mut exchanges);
+    wire::Opening::from(&samples::connection(0)).with(exchange).append_to(&mut exchanges);
     wire::CaptureRequest { exchanges: exchanges.freeze(), ..request("a", 1, sequence..=sequence) }
 }
 

@@ -48,7 +48,7 @@ async fn get_page(router: &Router, path: &str) -> Answer {
 async fn keep(store: &Store, exchanges: &[Exchange]) {
     let mut bytes = BytesMut::new();
     for exchange in exchanges {
-        wire::Exchange::from((&connection(0), exchange.clone())).append_to(&mut bytes);
+        wire::Opening::from(&connection(0)).with(exchange.clone()).append_to(&mut bytes);
     }
     store.register(registration("odd", 1)).await.unwrap();
     let batch = wire::CaptureRequest {

@@ -84,9 +84,9 @@ impl Batches {
     }
 
     /// Appends an exchange.
-    pub(super) fn push(&mut self, exchange: &wire::Exchange, length: usize) -> Filled {
+    pub(super) fn push(&mut self, exchange: &wire::Entry<'_>) -> Filled {
         let was_idle = self.is_idle();
-        let is_full = self.open.len() + length > BATCH_BYTES;
+        let is_full = self.open.len() + exchange.bytes() > BATCH_BYTES;
         if is_full {
             self.close();
         }

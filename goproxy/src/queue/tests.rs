@@ -1,6 +1,6 @@
 //! The numbers of the queue add up whatever happens to the forwarder.
 
-use common::exchange::{End, Message, Protocol};
+use common::exchange::{Connection, End, Message, Protocol};
 use proptest::prelude::*;
 
 use super::*;
@@ -29,7 +29,7 @@ fn exchange(body: usize) -> Exchange {
 
 fn offer(queue: &Queue, body: usize) {
     if queue.budget().take(body) {
-        queue.offer(&connection(), exchange(body), body);
+        queue.offer(&Opening::from(&connection()), exchange(body), body);
     } else {
         queue.lost(DropReason::Memory);
     }

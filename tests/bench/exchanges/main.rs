@@ -76,7 +76,7 @@ async fn main() {
             let mut bytes = BytesMut::with_capacity(BATCH_BYTES + 4096);
             while bytes.len() < BATCH_BYTES && sequence < args.count {
                 let (connection, exchange) = traffic.next();
-                wire::Exchange::from((&connection, exchange)).append_to(&mut bytes);
+                wire::Opening::from(&connection).with(exchange).append_to(&mut bytes);
                 sequence += 1;
             }
             let batch = CaptureRequest {
