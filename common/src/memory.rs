@@ -1,5 +1,5 @@
 //! Memory in pages of 4 KiB: a daemon that mostly waits touches little of many pages, and of large ones it would
-//! keep twice what it uses.
+//! keep twice what it uses. To clear a page of 2 MiB takes a millisecond, too, in which nobody else gets that processor.
 
 use std::{env, os::unix::process::CommandExt as _, process::Command};
 
@@ -7,8 +7,8 @@ use std::{env, os::unix::process::CommandExt as _, process::Command};
 const KEPT_FOR: &str = "MIMALLOC_PURGE_DELAY";
 
 /// Asks the kernel for no transparent huge pages (`PR_SET_THP_DISABLE` of prctl(2)). To be called first: the allocator
-/// has asked for large pages by then, but the wish for none outlives an exec, so the process begins once more under it.
-/// Where that fails, it is larger, and that is all.
+/// has asked for large pages by then, but the wish for none outlives an exec, so the process begins once more under it;
+/// what it did before that it does twice. Where that fails, it is larger, and that is all.
 pub fn in_small_pages() {
     if wish_for_small_pages() {
         begin_again(&[]);

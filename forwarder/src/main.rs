@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use common::priority;
+use common::{memory, priority};
 use forwarder::{DAEMON, command::line, config::Config, server};
 
 #[global_allocator]
@@ -16,7 +16,8 @@ fn main() -> ExitCode {
     match matches.subcommand() {
         Some(_) => line::run(&matches),
         None => {
-            // It may stand on the machine whose traffic is captured.
+            // It may stand on the machine whose traffic is captured: to clear a large page takes longer than a request does.
+            memory::in_small_pages();
             priority::step_back(priority::BEHIND_TRAFFIC);
             DAEMON.run(&matches, Config::resolve, server::serve)
         }
