@@ -40,8 +40,9 @@ mod slice {
     pub(super) fn lengthen(niceness: i32) {
         let wish = libc::sched_attr {
             size: SIZE,
-            sched_policy: libc::SCHED_OTHER.unsigned_abs(),
-            sched_flags: 0,
+            // Whoever runs it may have given it another.
+            sched_policy: 0,
+            sched_flags: libc::SCHED_FLAG_KEEP_POLICY.unsigned_abs().into(),
             sched_nice: niceness,
             sched_priority: 0,
             sched_runtime: SLICE_NS,
@@ -53,14 +54,14 @@ mod slice {
         unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const wish, 0) };
     }
 
-    /// What slices the calling thread has, in nanoseconds; 0 where the scheduler does not tell.
+    /// What the kernel holds of the calling thread; a slice of 0 where the scheduler tells of none.
     #[cfg(test)]
-    pub(super) fn current() -> u64 {
+    pub(super) fn current() -> libc::sched_attr {
         let mut told = std::mem::MaybeUninit::<libc::sched_attr>::zeroed();
         // SAFETY: sched_getattr(2) writes at most `SIZE` bytes, and all zeros are a sched_attr too.
         unsafe {
             libc::syscall(libc::SYS_sched_getattr, 0, told.as_mut_ptr(), SIZE, 0);
-            told.assume_init().sched_runtime
+            told.assume_init()
         }
     }
 }
@@ -88,16 +89,26 @@ mod tests {
 
     #[test]
     fn who_steps_back_lets_those_who_wake_go_first() {
-        let before = super::slice::current();
-        let slices = || [super::slice::current(), thread::spawn(super::slice::current).join().unwrap()];
+        let slice = || super::slice::current().sched_runtime;
+        let before = slice();
         let inside = thread::spawn(move || {
             super::step_back(1);
-            slices()
+            [slice(), thread::spawn(slice).join().unwrap()]
         });
         let inside = inside.join().unwrap();
         // An older kernel tells of none.
         assert_eq!(inside, if before == 0 { [0; 2] } else { [100_000_000; 2] });
-        assert_eq!(super::slice::current(), before);
+        assert_eq!(slice(), before);
+    }
+
+    #[test]
+    fn who_steps_back_keeps_the_policy_that_was_given() {
+        let inside = thread::spawn(|| {
+            super::step_aside();
+            super::step_back(1);
+            super::slice::current().sched_policy
+        });
+        assert_eq!(inside.join().unwrap(), nix::libc::SCHED_IDLE.unsigned_abs());
     }
 
     #[test]

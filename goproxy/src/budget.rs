@@ -34,7 +34,7 @@ impl Budget {
 
     /// Gives back what was taken for so many bytes for others, or, with `false`, for none when they are not there.
     #[must_use]
-    pub fn exchange(&self, given: usize, taken: usize) -> bool {
+    pub fn swap(&self, given: usize, taken: usize) -> bool {
         match taken.checked_sub(given) {
             None | Some(0) => self.give(given - taken),
             Some(more) if self.take(more) => {}
@@ -74,15 +74,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_exchanged_is_what_is_used_or_nothing_is() {
+    fn what_is_swapped_is_what_is_used_or_nothing_is() {
         let budget = Budget::new(10);
         assert!(budget.take(4));
         for (given, taken) in [(4, 4), (4, 9), (9, 1)] {
-            assert!(budget.exchange(given, taken));
+            assert!(budget.swap(given, taken));
             assert_eq!(budget.used(), taken);
         }
         assert!(budget.take(5));
-        assert!(!budget.exchange(1, 6));
+        assert!(!budget.swap(1, 6));
         assert_eq!(budget.used(), 5);
     }
 }

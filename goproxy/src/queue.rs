@@ -66,7 +66,7 @@ impl Queue {
     pub fn offer(&self, connection: &Opening, exchange: Exchange, reserved: usize) {
         let entry = connection.with(exchange);
         let length = entry.bytes();
-        if !self.budget.exchange(reserved, length) {
+        if !self.budget.swap(reserved, length) {
             return self.lost(DropReason::Memory);
         }
         let filled = if length >= LARGE {
