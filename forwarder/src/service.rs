@@ -81,6 +81,27 @@ impl Service {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Stores the batches of one stream and answers each once it is on disk; several wait for the disk together.
+    fn store_each(
+        self,
+        batches: impl Stream<Item = Result<wire::CaptureRequest, Status>>,
+    ) -> impl Stream<Item = Result<wire::CaptureResponse, Status>> {
+        // One after the other up to the log: what is polled side by side may overtake, and leave a gap.
+        let submitted = batches.then(move |batch| {
+            let service = self.clone();
+            async move {
+                let batch = batch?;
+                service.heard(&batch.proxy_id, batch.epoch);
+                service.store.submit(batch).await.map_err(|refused| status(&refused))
+            }
+        });
+        let stored = submitted.map(|submitted| async {
+            let stored_through = submitted?.await.map_err(|refused| status(&refused))?;
+            Ok(wire::CaptureResponse { stored_through })
+        });
+        stored.buffered(BATCHES_AT_ONCE)
+    }
+
     fn heard(&self, proxy_id: &str, epoch: u64) {
         let run = Run { proxy_id: proxy_id.to_owned(), epoch };
         if self.registry().renew(&run, Instant::now()) {
@@ -144,20 +165,9 @@ impl CaptureService for Service {
         &self,
         request: Request<Streaming<wire::CaptureRequest>>,
     ) -> Result<Response<Self::CaptureStream>, Status> {
-        let service = self.clone();
-        let stored = request.into_inner().map(move |batch| {
-            let service = service.clone();
-            async move {
-                let batch = batch?;
-                service.heard(&batch.proxy_id, batch.epoch);
-                match service.store.append(batch).await {
-                    Ok(stored_through) => Ok(wire::CaptureResponse { stored_through }),
-                    Err(refused) => Err(status(&refused)),
-                }
-            }
-        });
         let drain = self.drain.clone();
-        let answers = stored.buffered(BATCHES_AT_ONCE).take_until(async move { drain.started().await });
+        let answers = self.clone().store_each(request.into_inner());
+        let answers = answers.take_until(async move { drain.started().await });
         Ok(Response::new(Box::pin(answers)))
     }
 }
@@ -198,6 +208,34 @@ impl Interceptor for Gate {
             _ => {
                 Err(Status::unauthenticated("FORWARDER_TOKEN is needed, and must be the same on both sides"))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures::stream;
+    use tokio::task::coop;
+
+    use super::*;
+    use crate::store::{Options, samples::request};
+
+    #[tokio::test]
+    async fn batches_keep_their_order_when_the_runtime_wants_the_task_to_yield() {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            Store::open(Options { data_dir: folder.path().to_owned(), ..Options::default() }).unwrap();
+        let service = Service::new(store, Duration::from_secs(60), Drain::default());
+        let batches = (1..=100).map(|sequence| Ok(request("a", 1, sequence..=sequence)));
+        let mut answers = pin!(service.store_each(stream::iter(batches)));
+        for sequence in 1..=100 {
+            while coop::has_budget_remaining() {
+                coop::consume_budget().await;
+            }
+            let answer = answers.next().await.unwrap().unwrap();
+            assert_eq!(answer.stored_through, sequence);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use common::wire;
-use tokio::sync::{Notify, Semaphore, broadcast, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, oneshot};
 use url::Url;
 
 mod background;
@@ -281,6 +281,18 @@ impl Store {
     /// # Errors
     /// [`Refused`], and nothing of the batch was stored.
     pub async fn append(&self, request: wire::CaptureRequest) -> Result<u64, Refused> {
+        self.submit(request).await?.await
+    }
+
+    /// As [`Store::append`], in two steps: resolves once the batch has its place in the order of the log, and
+    /// what it resolves to once it is durable.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    pub async fn submit(
+        &self,
+        request: wire::CaptureRequest,
+    ) -> Result<impl Future<Output = Result<u64, Refused>> + use<>, Refused> {
         if request.exchanges.len() > log::MAX_PAYLOAD_BYTES - (1 << 20) {
             return Err(Refused::TooLong);
         }
@@ -288,7 +300,10 @@ impl Store {
             return Err(Refused::Malformed(Arc::new(wire::Malformed::Field("first_sequence"))));
         }
         request.each_exchange(|_, _, _| {}).map_err(|error| Refused::Malformed(Arc::new(error)))?;
-        self.order(request.exchanges.len(), Order::Batch(request)).await
+        let bytes = u32::try_from(request.exchanges.len()).unwrap_or(u32::MAX);
+        let room =
+            Arc::clone(&self.room).acquire_many_owned(bytes.min(self.shared.options.queue_bytes)).await;
+        self.enqueue(Order::Batch(request), Some(room.map_err(|_closed| Refused::Closed)?))
     }
 
     /// A proxy made itself known; resolves, once that is durable, with the last sequence that is stored of its run.
@@ -296,7 +311,7 @@ impl Store {
     /// # Errors
     /// [`Refused`].
     pub async fn register(&self, told: wire::RegisterRequest) -> Result<u64, Refused> {
-        self.order(0, Order::Register(told)).await
+        self.order(Order::Register(told)).await
     }
 
     /// A proxy renewed its lease and brought its numbers; resolves once what is new of them is durable.
@@ -304,7 +319,7 @@ impl Store {
     /// # Errors
     /// [`Refused`].
     pub async fn check_in(&self, told: wire::CheckInRequest) -> Result<(), Refused> {
-        self.order(0, Order::CheckIn(told)).await.map(drop)
+        self.order(Order::CheckIn(told)).await.map(drop)
     }
 
     /// A proxy was not heard of for too long: what it still held counts as cut, until it is heard of again.
@@ -313,7 +328,7 @@ impl Store {
     /// [`Refused`].
     pub async fn reap(&self, proxy_id: &str, epoch: u64) -> Result<(), Refused> {
         let told = wire::CheckInRequest { proxy_id: proxy_id.to_owned(), epoch, ..Default::default() };
-        self.order(0, Order::Reap(told)).await.map(drop)
+        self.order(Order::Reap(told)).await.map(drop)
     }
 
     /// Ends the current file of the log, so that [`Store::run`] seals it.
@@ -321,22 +336,22 @@ impl Store {
     /// # Errors
     /// [`Refused`].
     pub async fn roll(&self) -> Result<(), Refused> {
-        self.order(0, Order::Roll).await.map(drop)
+        self.order(Order::Roll).await.map(drop)
     }
 
-    async fn order(&self, bytes: usize, order: Order) -> Result<u64, Refused> {
-        let wanted = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.shared.options.queue_bytes);
-        let room = match wanted {
-            0 => None,
-            bytes => {
-                let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
-                Some(room.map_err(|_closed| Refused::Closed)?)
-            }
-        };
+    async fn order(&self, order: Order) -> Result<u64, Refused> {
+        self.enqueue(order, None)?.await
+    }
+
+    fn enqueue(
+        &self,
+        order: Order,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<impl Future<Output = Result<u64, Refused>> + use<>, Refused> {
         let (reply, answer) = oneshot::channel();
         let job = Job { order, at_ms: now_ms(), reply, room };
         self.jobs.send(job).map_err(|_closed| Refused::Closed)?;
-        answer.await.map_err(|_closed| Refused::Closed)?
+        Ok(async move { answer.await.map_err(|_closed| Refused::Closed)? })
     }
 
     /// Seals full files of the log and removes what is too old, until the store is closed. Drive it beside the server.
@@ -394,7 +409,7 @@ impl Store {
     /// Answers what was asked before, and ends. What is not sealed yet is in the log.
     pub async fn close(&self) {
         // An error means that it is closed already.
-        drop(self.order(0, Order::Close).await);
+        drop(self.order(Order::Close).await);
         self.room.close();
         self.shared.closed.store(true, Ordering::Release);
         self.shared.full.notify_one();
