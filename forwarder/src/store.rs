@@ -11,7 +11,10 @@ use std::time::{Duration, SystemTime};
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use common::wire;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, oneshot};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, oneshot},
+    time,
+};
 use url::Url;
 
 mod background;
@@ -68,7 +71,7 @@ pub struct Options {
     pub seal_age: Duration,
     /// Bytes of batches that may wait for the log; `append` waits beyond it.
     pub queue_bytes: u32,
-    /// Bytes of log that may wait for being sealed; batches are refused beyond it.
+    /// Bytes of log that may wait for being sealed; beyond it `append` waits, and is refused in the end.
     pub unsealed_bytes: u64,
 }
 
@@ -217,6 +220,9 @@ pub struct Store {
     place: place::Place,
 }
 
+/// How long a batch waits for sealing: not as long as it takes a proxy to give up on its answer.
+const SEALING_PATIENCE: Duration = Duration::from_secs(5);
+
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -256,6 +262,7 @@ impl Store {
             state,
             backlog: AtomicU64::new(backlog),
             full: Notify::new(),
+            sealed: Notify::new(),
             closed: AtomicBool::new(false),
             news,
             decoding: background::decoder()?,
@@ -300,6 +307,9 @@ impl Store {
             return Err(Refused::Malformed(Arc::new(wire::Malformed::Field("first_sequence"))));
         }
         request.each_exchange(|_, _, _| {}).map_err(|error| Refused::Malformed(Arc::new(error)))?;
+        time::timeout(SEALING_PATIENCE, self.shared.sealing_keeps_up())
+            .await
+            .map_err(|_late| Refused::Behind)?;
         let bytes = u32::try_from(request.exchanges.len()).unwrap_or(u32::MAX);
         let room =
             Arc::clone(&self.room).acquire_many_owned(bytes.min(self.shared.options.queue_bytes)).await;
@@ -413,6 +423,7 @@ impl Store {
         self.room.close();
         self.shared.closed.store(true, Ordering::Release);
         self.shared.full.notify_one();
+        self.shared.sealed.notify_waiters();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // It has answered and has nothing left to do. A panic in it was told by the panic hook.

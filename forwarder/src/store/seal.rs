@@ -123,6 +123,7 @@ impl Store {
 
     fn publish_sealed(&self, full: &Full, segments: Vec<Segment>) {
         self.shared.backlog.fetch_sub(full.generation.log_bytes, Ordering::Relaxed);
+        self.shared.sealed.notify_waiters();
         self.shared.write(|state| {
             state.full.pop_front();
             for segment in segments {

@@ -28,6 +28,8 @@ pub(super) struct Shared {
     pub(super) backlog: AtomicU64,
     /// Something became full, or the store closes.
     pub(super) full: Notify,
+    /// Something was sealed, or the store closes.
+    pub(super) sealed: Notify,
     pub(super) closed: AtomicBool,
     pub(super) news: broadcast::Sender<News>,
     /// To the thread that makes rows while nobody waits for them.
@@ -37,6 +39,18 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn backlog_bytes(&self) -> u64 {
         self.backlog.load(Ordering::Relaxed)
+    }
+
+    /// Returns once no more waits for being sealed than may, or the store is closed.
+    pub(super) async fn sealing_keeps_up(&self) {
+        loop {
+            let sealed = self.sealed.notified();
+            let is_behind = self.backlog_bytes() > self.options.unsealed_bytes;
+            if !is_behind || self.closed.load(Ordering::Acquire) {
+                return;
+            }
+            sealed.await;
+        }
     }
 
     pub(super) fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {

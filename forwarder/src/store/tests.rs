@@ -63,6 +63,22 @@ async fn what_is_acknowledged_is_visible_and_survives_without_a_close() {
     assert!(matches!(again.append(request("a", 1, 26..=26)).await, Err(Refused::Closed)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_sends_while_sealing_is_behind_waits_and_is_refused_in_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Options { unsealed_bytes: 0, ..options(folder.path()) }).unwrap();
+    store.append(small(1)).await.unwrap();
+    store.roll().await.unwrap();
+    let started = time::Instant::now();
+    assert!(matches!(store.append(small(2)).await, Err(Refused::Behind)));
+    assert!(started.elapsed() >= SEALING_PATIENCE);
+    time::resume();
+    let every_step = &mut |_| Ok(());
+    let (waited, sealed) = tokio::join!(store.append(small(2)), store.seal_next(every_step));
+    assert_eq!((waited.unwrap(), sealed.unwrap()), (2, true));
+    assert_eq!(store.append(small(3)).await.unwrap(), 3);
+}
+
 pub(super) fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

@@ -219,9 +219,6 @@ impl Writer {
         at_ms: u64,
         group: &mut Group,
     ) -> Result<u64, Refused> {
-        if self.shared.backlog_bytes() > self.shared.options.unsealed_bytes {
-            return Err(Refused::Behind);
-        }
         let accepted = self.staged.batch(&request, false, at_ms)?;
         group.touched.push(request.proxy_id.clone());
         if accepted.known < request.count {
