@@ -9,6 +9,7 @@ mod load;
 mod pages;
 mod process;
 mod relay;
+mod shipped;
 mod start;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

@@ -12,11 +12,8 @@ use self::{
     crowd::{Crowd, Kind},
     stage::{Machine, Stage},
 };
-use super::{contest, facts, process};
-use crate::{
-    command::{self, cargo},
-    stop::Stop,
-};
+use super::{contest, facts, process, shipped};
+use crate::stop::Stop;
 
 /// Rules of the daemons at rest.
 const RULES: u16 = 1_000;
@@ -49,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.waiting {
         contest::run(&contest::AUTOSTOP, &args.contest)?;
     }
-    command::run(&mut cargo(["build", "--release", "-p", "autostop"]))?;
+    shipped::build(["autostop"])?;
     let clients = args.clients.min(room_for()?);
     if clients < args.clients {
         println!("{clients} clients instead of {}: the limit of descriptors allows no more.", args.clients);

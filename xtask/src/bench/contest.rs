@@ -17,12 +17,8 @@ use self::{
     field::{Contestant, Field, Forwarder, Runner},
     loads::Load,
 };
-use super::{pages, process};
-use crate::{
-    command::{self, root},
-    packages,
-    stop::Stop,
-};
+use super::{pages, process, shipped};
+use crate::{command::root, packages, stop::Stop};
 
 const ENOUGH_ROUNDS: u32 = 5;
 /// Work that goes on after the load counts as well, up to this long.
@@ -122,10 +118,9 @@ pub(crate) fn run(contest: &Contest, args: &Args) -> Result<()> {
     let contestants = chosen(contest.contestants, &args.only);
     let loads = chosen(Load::value_variants(), &args.loads);
     packages::ensure_installed(packages::FOR_BENCH)?;
-    let packages: BTreeSet<_> = contestants.iter().flat_map(|contestant| contestant.packages()).collect();
-    for package in packages {
-        command::run(&mut command::cargo(["build", "--release", "-p", package]))?;
-    }
+    let packages: BTreeSet<_> =
+        contestants.iter().flat_map(|contestant| contestant.packages()).copied().collect();
+    shipped::build(packages)?;
     let stop = Stop::on_signals()?;
     let mut field = Field::start(&contestants, &stop)?;
     let idle = field.goproxy().map(|goproxy| resting_rss(goproxy.id(), &stop)).transpose()?;

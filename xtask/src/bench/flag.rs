@@ -15,13 +15,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::{facts, load, process::rss};
-use crate::{
-    child::Child,
-    command::{self, cargo},
-    http, packages,
-    stop::Stop,
-};
+use super::{facts, load, process::rss, shipped};
+use crate::{child::Child, http, packages, stop::Stop};
 
 const READY: Duration = Duration::from_secs(60);
 const SPARE: Duration = Duration::from_secs(20);
@@ -54,7 +49,7 @@ struct Question {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     packages::ensure_installed(packages::FOR_BENCH)?;
-    command::run(&mut cargo(["build", "--release", "-p", "flag-relay"]))?;
+    shipped::build(["flag-relay"])?;
     let stop = Stop::on_signals()?;
     let count = usize::try_from(args.streams)?;
     streams::make_room(count)?;
@@ -201,7 +196,7 @@ fn wrk(
 
 fn relay(folder: &Path, under: &[&str]) -> Result<(Child, SocketAddr, SocketAddr)> {
     let (address, status) = (free()?, free()?);
-    let binary = command::target()?.join("release/flag-relay");
+    let binary = shipped::binary("flag-relay")?;
     let mut command = match under.split_first() {
         Some((program, words)) => {
             let mut command = Command::new(program);

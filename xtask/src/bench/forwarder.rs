@@ -11,11 +11,11 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{facts, pages, process};
+use super::{facts, pages, process, shipped};
 use crate::{
     bench::free_address,
     child::Child,
-    command::{self, cargo, root},
+    command::{self, root},
     http,
     stop::Stop,
 };
@@ -48,14 +48,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    command::run(&mut cargo(["build", "--release", "-p", "forwarder", "-p", "tests", "--bins"]))?;
+    shipped::build(["forwarder", "tests"])?;
     let stop = Stop::on_signals()?;
-    let binaries = command::target()?.join("release");
     // Not in memory: syncs must cost what they cost.
     let data = tempfile::tempdir_in(command::target()?).context("make a data folder")?;
     let (grpc, analyzer) =
         (free_address()?.port(), SocketAddr::from(([127, 0, 0, 1], free_address()?.port())));
-    let mut forwarder = start(&binaries, data.path(), grpc, analyzer)?;
+    let mut forwarder = start(data.path(), grpc, analyzer)?;
     stop.wait_for("forwarder", READY, || {
         forwarder.check_alive()?;
         Ok(http::is_ok(analyzer, "/readyz"))
@@ -65,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let told = command::read(
         Command::new("taskset")
             .args(["-c", "1"])
-            .arg(binaries.join("exchanges"))
+            .arg(shipped::binary("exchanges")?)
             .args([format!("--to=127.0.0.1:{grpc}"), format!("--count={}", args.count)]),
     )?;
     let told: Value = serde_json::from_str(told.trim()).context("read what the load said")?;
@@ -118,11 +117,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn start(binaries: &Path, data: &Path, grpc: u16, analyzer: SocketAddr) -> Result<Child> {
+fn start(data: &Path, grpc: u16, analyzer: SocketAddr) -> Result<Child> {
     let mut command = Command::new("taskset");
     command
         .args(["-c", "0"])
-        .arg(binaries.join("forwarder"))
+        .arg(shipped::binary("forwarder")?)
         .env("SERVICE_PORT", grpc.to_string())
         .env("ANALYZER_ADDR", analyzer.to_string())
         .env("DATA_DIR", data.join("store"))

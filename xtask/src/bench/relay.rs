@@ -17,14 +17,9 @@ use serde_json::Value;
 use super::{
     facts, load,
     process::{cpu, peak_rss, rss},
+    shipped,
 };
-use crate::{
-    bench::free_address,
-    child::Child,
-    command::{self, cargo},
-    http, packages,
-    stop::Stop,
-};
+use crate::{bench::free_address, child::Child, command, http, packages, stop::Stop};
 
 const READY: Duration = Duration::from_secs(20);
 const DRAINED: Duration = Duration::from_secs(300);
@@ -66,7 +61,7 @@ type Figures = [f64; 5];
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     packages::ensure_installed(packages::FOR_BENCH)?;
-    command::run(&mut cargo(["build", "--release", "-p", "agent-relay"]))?;
+    shipped::build(["agent-relay"])?;
     let stop = Stop::on_signals()?;
     // Not in memory: syncs must cost what they cost.
     let folder = tempfile::tempdir_in(command::target()?).context("make a folder")?;
@@ -251,7 +246,7 @@ fn haproxy(folder: &Path, address: SocketAddr, sink: SocketAddr) -> Result<Child
 }
 
 fn relay(folder: &Path, address: SocketAddr, stats: SocketAddr, sink: SocketAddr) -> Result<Child> {
-    let mut command = Command::new(command::target()?.join("release/agent-relay"));
+    let mut command = Command::new(shipped::binary("agent-relay")?);
     command
         .env("DATA_DIR", folder.join("data"))
         .env("DD_URL", format!("http://{sink}"))

@@ -17,7 +17,12 @@ use tokio::{
 };
 
 use super::crowd::{Entrance, Kind, host};
-use crate::{bench::free_address, child::Child, command, http, stop::Stop};
+use crate::{
+    bench::{free_address, shipped},
+    child::Child,
+    http,
+    stop::Stop,
+};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Where ports are looked for, below those that the system gives away by itself.
@@ -68,7 +73,7 @@ impl Stage {
             fs::write(folder.path().join(format!("rules.d/{number}.toml")), rule)?;
         }
         let start = |name: &'static str| {
-            let mut program = Command::new(command::target()?.join("release").join(name));
+            let mut program = Command::new(shipped::binary(name)?);
             program.arg("--config").arg(folder.path().join("config.toml")).stdout(Stdio::null());
             Child::spawn(name, &mut program, None)
         };

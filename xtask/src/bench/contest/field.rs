@@ -15,8 +15,7 @@ use tempfile::TempDir;
 
 use super::loads;
 use crate::{
-    bench::free_address,
-    bench::load,
+    bench::{free_address, load, shipped},
     child::Child,
     command::{self, root},
     http,
@@ -186,7 +185,7 @@ impl Field {
         fs::write(home.join("config.toml"), config).context("write a configuration")?;
         fs::write(home.join("rules.d/bench.toml"), rule).context("write a rule")?;
         let ours = |name: &str| {
-            let mut command = Command::new(release(name)?);
+            let mut command = Command::new(shipped::binary(name)?);
             command.arg("--config").arg(home.join("config.toml"));
             anyhow::Ok(command)
         };
@@ -201,7 +200,7 @@ impl Field {
 
     fn goproxy_before(&self, forwarder: SocketAddr, stop: &Stop) -> Result<Runner> {
         let addr = free_address()?;
-        let mut command = Command::new(release("goproxy")?);
+        let mut command = Command::new(shipped::binary("goproxy")?);
         command
             .env("PROXY_TYPE", "reverse")
             .env("PROXY_IN_PORT", addr.port().to_string())
@@ -233,7 +232,7 @@ pub(super) struct Accounting {
 impl Forwarder {
     fn start(folder: &Path, stop: &Stop) -> Result<Self> {
         let (grpc, analyzer) = (free_address()?, free_address()?);
-        let mut command = Command::new(release("forwarder")?);
+        let mut command = Command::new(shipped::binary("forwarder")?);
         command
             .env("SERVICE_PORT", grpc.port().to_string())
             .env("ANALYZER_ADDR", analyzer.to_string())
@@ -312,8 +311,4 @@ fn configured(folder: &Path, template: &str, listen: SocketAddr, backend: Socket
 
 fn program(name: &str) -> Result<PathBuf> {
     command::find(name).with_context(|| format!("find {name}"))
-}
-
-fn release(name: &str) -> Result<PathBuf> {
-    Ok(command::target()?.join("release").join(name))
 }
