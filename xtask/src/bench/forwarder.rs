@@ -92,7 +92,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let text = format!(
         "## forwarder alone\n\n\
          {}, {}. Repeat with `cargo xtask bench forwarder`.\n\n\
-         {} seeded exchanges of {:.0} bytes (heads and bodies), sent by one peer with goproxy's window, forwarder on one core, the peer on the other; a disk, not memory.\n\n\
+         {} seeded exchanges of {:.0} bytes (heads and bodies), sent by one peer with goproxy's window, forwarder on one core, the peer on the other; a disk, not memory. Built with the profile that users get.\n\n\
          | Storing | |\n|---|---|\n\
          | exchanges/s, acknowledged after fsync | {:.0} |\n\
          | CPU µs per exchange, sealing included | {:.1} |\n\

@@ -63,6 +63,7 @@ impl Measured<'_> {
              nginx {}, HAProxy {}, Envoy {}, wrk {}.\n\
              Repeat with `cargo xtask bench {name} --rounds {rounds} --seconds {seconds}`.\n\n\
              The contestants took turns, {seconds} s at a time; each number is the median over the rounds ({rounds}).\n\
+             Our own are built with the profile that users get.\n\
              One nginx worker answers; every proxy may use two threads; clients, proxy and backend share the \
              machine.\n\
              CPU is user and system time of all the proxy's processes, divided by the requests, work done after \
