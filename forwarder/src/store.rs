@@ -86,7 +86,7 @@ impl Default for Options {
             seal_bytes: 64 << 20,
             seal_age: Duration::from_secs(60),
             queue_bytes: 64 << 20,
-            unsealed_bytes: 512 << 20,
+            unsealed_bytes: 256 << 20,
         }
     }
 }
