@@ -9,6 +9,9 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
+/// The profile that users get.
+pub(crate) const SHIPPED: &str = "ship";
+
 /// The folder of the root manifest: of the clone that cargo was called in, which may be another one than this program
 /// was built in, where they share what they build.
 pub(crate) fn root() -> PathBuf {

@@ -77,6 +77,9 @@ async fn who_sends_while_sealing_is_behind_waits_and_is_refused_in_the_end() {
     let (waited, sealed) = tokio::join!(store.append(small(2)), store.seal_next(every_step));
     assert_eq!((waited.unwrap(), sealed.unwrap()), (2, true));
     assert_eq!(store.append(small(3)).await.unwrap(), 3);
+    store.roll().await.unwrap();
+    let (waited, ()) = tokio::join!(store.append(small(4)), store.close());
+    assert!(matches!(waited, Err(Refused::Closed)), "nobody waits for a store that is closed");
 }
 
 pub(super) fn copy_tree(from: &Path, to: &Path) {

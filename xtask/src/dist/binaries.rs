@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{closure::Closure, paths, source::Source};
-use crate::command::{self, cargo};
+use crate::command::{self, SHIPPED, cargo};
 
 /// What they are built for: everything static, on every Linux.
 const TARGET: &str = "x86_64-unknown-linux-musl";
@@ -24,7 +24,7 @@ pub(super) type Built = BTreeMap<String, PathBuf>;
 /// Builds them into `folder`, each with its symbols and its bill of materials beside it.
 pub(super) fn build(wanted: &BTreeSet<String>, source: &Source, folder: &Path) -> Result<Built> {
     ensure_target()?;
-    let mut build = cargo(["build", "--quiet", "--locked", "--profile", "ship", "--target", TARGET]);
+    let mut build = cargo(["build", "--quiet", "--locked", "--profile", SHIPPED, "--target", TARGET]);
     build.args(["--workspace", "--exclude", "tests", "--exclude", "xtask"]);
     build.args(wanted.iter().flat_map(|binary| ["--bin", binary]));
     let target = target_folder()?;
@@ -32,7 +32,7 @@ pub(super) fn build(wanted: &BTreeSet<String>, source: &Source, folder: &Path) -
     // Dependencies in C are the same for every commit, and are not compiled anew for each.
     build.env("SOURCE_DATE_EPOCH", "0").env("WAYSIDE_SOURCE_DATE_EPOCH", source.seconds.to_string());
     command::run(&mut build)?;
-    let came = target.join(TARGET).join("ship");
+    let came = target.join(TARGET).join(SHIPPED);
     let (bin, symbols) = (folder.join("bin"), folder.join("symbols"));
     for folder in [&bin, &symbols] {
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
