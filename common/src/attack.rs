@@ -1,6 +1,6 @@
 //! What the fuzzers call with bytes of their choice; the ordinary tests call it too.
 
-use std::{fs, path::Path};
+use std::{fs, net::SocketAddr, path::Path};
 
 use bytes::BytesMut;
 use prost::Message as _;
@@ -33,12 +33,19 @@ pub fn chunked(bytes: &[u8]) {
     }
 }
 
-/// Exchanges off the wire or off disk: what is understood must survive being written again.
+/// Exchanges off the wire or off disk: what is understood is what prost reads in the same bytes, and must survive
+/// being written again.
 #[expect(clippy::panic, reason = "an attack that succeeds must be seen")]
 pub fn wire_exchange(bytes: &[u8]) {
-    if let Ok(told) = wire::Exchange::decode(bytes)
-        && let Ok((connection, exchange)) = <(Connection, Exchange)>::try_from(told)
-    {
+    let mut exchanges = BytesMut::new();
+    // A BytesMut grows as needed.
+    prost::encode_length_delimiter(bytes.len(), &mut exchanges).unwrap_or_default();
+    exchanges.extend_from_slice(bytes);
+    if let Some((connection, exchange)) = only(exchanges) {
+        let Ok(told) = wire::Exchange::decode(bytes) else { panic!("prost does not read what we do") };
+        if told != as_told(&told, &connection, exchange.clone()) || !addresses_are(&told, &connection) {
+            panic!("prost reads something else: {told:?}");
+        }
         let opening = wire::Opening::from(&connection);
         let entry = opening.with(exchange.clone());
         let mut exchanges = BytesMut::new();
@@ -46,13 +53,7 @@ pub fn wire_exchange(bytes: &[u8]) {
         if exchanges.len() != entry.bytes() {
             panic!("an exchange told its length wrong");
         }
-        let batch = wire::CaptureRequest {
-            first_sequence: 1,
-            count: 1,
-            exchanges: exchanges.freeze(),
-            ..wire::CaptureRequest::default()
-        };
-        if !matches!(batch.decode_exchanges().as_deref(), Ok([same]) if *same == (1, connection, exchange)) {
+        if only(exchanges) != Some((connection, exchange)) {
             panic!("an exchange changed when it was written again");
         }
     }
@@ -62,6 +63,31 @@ pub fn wire_exchange(bytes: &[u8]) {
     {
         panic!("a batch of {} held {}", batch.count, exchanges.len());
     }
+}
+
+/// What a batch holds that should hold one exchange.
+fn only(exchanges: BytesMut) -> Option<(Connection, Exchange)> {
+    let exchanges = exchanges.freeze();
+    let batch =
+        wire::CaptureRequest { first_sequence: 1, count: 1, exchanges, ..wire::CaptureRequest::default() };
+    let exchange = batch.decode_exchanges().ok()?.pop()?;
+    Some((exchange.1, exchange.2))
+}
+
+/// The message that says this, with its addresses as they were told.
+fn as_told(told: &wire::Exchange, connection: &Connection, exchange: Exchange) -> wire::Exchange {
+    wire::Exchange {
+        connection: connection.number,
+        connected_at_ns: connection.accepted_at_ns,
+        downstream: told.downstream.clone(),
+        upstream: told.upstream.clone(),
+        ..exchange.into()
+    }
+}
+
+fn addresses_are(told: &wire::Exchange, connection: &Connection) -> bool {
+    let address = |text: &str| text.parse::<SocketAddr>().ok();
+    (address(&told.downstream), address(&told.upstream)) == (Some(connection.downstream), connection.upstream)
 }
 
 /// Attacks with every file of this corpus in `fuzz/corpus`, from the folder of a crate of the workspace.

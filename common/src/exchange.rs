@@ -4,33 +4,33 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-/// The TCP connection that an exchange belongs to.
+/// The TCP connection that an exchange belongs to; `A` is an address with its port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connection {
+pub struct Connection<A = SocketAddr> {
     /// Its number within the epoch of the proxy, from 0.
     pub number: u64,
     /// When it was accepted, in nanoseconds since the Unix epoch.
     pub accepted_at_ns: u64,
     /// The client.
-    pub downstream: SocketAddr,
+    pub downstream: A,
     /// The server; `None` when none could be reached.
-    pub upstream: Option<SocketAddr>,
+    pub upstream: Option<A>,
 }
 
-/// One request with its response, or one opaque stream in both directions.
+/// One request with its response, or one opaque stream in both directions; `B` holds its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exchange {
+pub struct Exchange<B = Bytes> {
     /// Its number within the connection, from 0.
     pub index: u64,
     /// What the bytes were taken for.
     pub protocol: Protocol,
     /// What the client sent.
-    pub request: Message,
+    pub request: Message<B>,
     /// What the server answered; `None` when not one byte of an answer came.
-    pub response: Option<Message>,
+    pub response: Option<Message<B>>,
     /// Raw heads of the 1xx responses (RFC 9110 §15.2) that came before the response, in order; only
     /// the first of them when together they exceed what is kept of a head.
-    pub informational: Vec<Bytes>,
+    pub informational: Vec<B>,
     /// How it ended.
     pub end: End,
     /// What was odd about it, without repetition.
@@ -41,7 +41,7 @@ pub struct Exchange {
 ///
 /// Until a limit cut it short, `head`, `body` and `trailers` in this order are the bytes on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Message {
+pub struct Message<B = Bytes> {
     /// When the first byte of its start line (or of an opaque stream) was read, in nanoseconds since
     /// the Unix epoch; 0 when not one came.
     pub first_byte_ns: u64,
@@ -49,27 +49,28 @@ pub struct Message {
     pub last_byte_ns: u64,
     /// Raw start line and field lines with the empty line that ends them, and with empty lines that
     /// stood before them (RFC 9112 §2.2); the start of them if shorter than `head_bytes`.
-    pub head: Bytes,
+    pub head: B,
     /// True length of the head on the wire.
     pub head_bytes: u64,
     /// How the end of the body was told.
     pub framing: Framing,
     /// The body as it stood on the wire, for [`Framing::Chunked`] with its chunk lines up to and
     /// with the last chunk's; the start of it if shorter than `wire_bytes`.
-    pub body: Bytes,
+    pub body: B,
     /// True length of the content, without chunk lines.
     pub body_bytes: u64,
     /// True length of the body on the wire, with chunk lines and without trailers.
     pub wire_bytes: u64,
     /// Raw trailer section (RFC 9112 §7.1.2) with the empty line that ends it; empty unless chunked,
     /// and the start of it when it exceeds what is kept of a head.
-    pub trailers: Bytes,
+    pub trailers: B,
 }
 
-impl Message {
+impl<B: AsRef<[u8]>> Message<B> {
     /// Whether a limit cut the kept head or body short.
     pub fn truncated(&self) -> bool {
-        (self.head.len() as u64) < self.head_bytes || (self.body.len() as u64) < self.wire_bytes
+        let [head, body] = [&self.head, &self.body].map(|kept| kept.as_ref().len() as u64);
+        head < self.head_bytes || body < self.wire_bytes
     }
 }
 

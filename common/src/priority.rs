@@ -13,18 +13,6 @@ pub fn step_back(niceness: i32) {
     }
 }
 
-/// Gives the calling thread only what nobody else wants of the processor (`SCHED_IDLE`, sched(7)): anything else
-/// interrupts it at once, which niceness does not promise. For work that need not be done at all.
-pub fn step_aside() {
-    use thread_priority::{
-        NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
-        thread_native_id,
-    };
-    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-    // Refused, it works at the weight it has.
-    set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).ok();
-}
-
 #[expect(unsafe_code, reason = "no crate of the workspace has this call")]
 mod slice {
     use nix::libc;
@@ -49,9 +37,19 @@ mod slice {
             sched_deadline: 0,
             sched_period: 0,
         };
+        set(&wish);
+    }
+
+    fn set(wish: &libc::sched_attr) {
         // SAFETY: sched_setattr(2) reads `size` bytes of the struct, which outlives the call, and writes nothing. Refused,
         // it changes nothing.
-        unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const wish, 0) };
+        unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const *wish, 0) };
+    }
+
+    /// As whoever runs it may have made the calling thread.
+    #[cfg(test)]
+    pub(super) fn become_idle() {
+        set(&libc::sched_attr { sched_policy: libc::SCHED_IDLE.unsigned_abs(), ..current() });
     }
 
     /// What the kernel holds of the calling thread; a slice of 0 where the scheduler tells of none.
@@ -75,19 +73,6 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_steps_aside_is_idle_and_the_others_are_not() {
-        let policy = || thread_priority::thread_schedule_policy().unwrap();
-        let before = policy();
-        let inside = thread::spawn(move || {
-            super::step_aside();
-            policy()
-        });
-        let idle = thread_priority::NormalThreadSchedulePolicy::Idle;
-        assert_eq!(inside.join().unwrap(), thread_priority::ThreadSchedulePolicy::Normal(idle));
-        assert_eq!(policy(), before);
-    }
-
-    #[test]
     fn who_steps_back_lets_those_who_wake_go_first() {
         let slice = || super::slice::current().sched_runtime;
         let before = slice();
@@ -104,7 +89,7 @@ mod tests {
     #[test]
     fn who_steps_back_keeps_the_policy_that_was_given() {
         let inside = thread::spawn(|| {
-            super::step_aside();
+            super::slice::become_idle();
             super::step_back(1);
             super::slice::current().sched_policy
         });

@@ -12,6 +12,8 @@ mod generated {
     tonic::include_proto!("wayside.capture.v1");
 }
 mod convert;
+mod read;
 
-pub use convert::{Entry, Malformed, Opening};
+pub use convert::{Entry, Opening};
 pub use generated::*;
+pub use read::{Malformed, Place};

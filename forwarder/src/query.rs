@@ -73,19 +73,16 @@ impl Query {
         Self { source, segments: Segments::new(place), seats: Arc::new(Semaphore::new(SEATS)) }
     }
 
-    async fn snapshot(&self) -> anyhow::Result<Snapshot> {
-        Ok(match &self.source {
-            Source::Live(store) => {
-                let store = store.clone();
-                tokio::task::spawn_blocking(move || store.snapshot()).await??
-            }
+    fn snapshot(&self) -> Snapshot {
+        match &self.source {
+            Source::Live(store) => store.snapshot(),
             Source::Still { snapshot, damaged } => {
                 let damaged = damaged.lock().unwrap_or_else(PoisonError::into_inner);
                 let mut snapshot = Snapshot::clone(snapshot);
                 snapshot.segments.retain(|segment| !damaged.contains(&segment.path));
                 snapshot
             }
-        })
+        }
     }
 
     /// The next snapshot is without this segment.

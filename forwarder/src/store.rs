@@ -8,8 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use arrow::array::RecordBatch;
-use arrow::error::ArrowError;
 use common::wire;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, oneshot},
@@ -204,7 +202,7 @@ pub struct Snapshot {
     /// What is in Parquet.
     pub segments: Vec<Arc<Segment>>,
     /// What is not.
-    pub batches: Vec<RecordBatch>,
+    pub blocks: Vec<Arc<Block>>,
 }
 
 /// The store. Clones are the same store.
@@ -265,7 +263,6 @@ impl Store {
             sealed: Notify::new(),
             closed: AtomicBool::new(false),
             news,
-            decoding: background::decoder()?,
         });
         shared.full.notify_one();
         let (jobs, orders) = mpsc::channel();
@@ -303,17 +300,14 @@ impl Store {
         if request.exchanges.len() > log::MAX_PAYLOAD_BYTES - (1 << 20) {
             return Err(Refused::TooLong);
         }
-        if request.first_sequence.checked_add(u64::from(request.count)).is_none() {
-            return Err(Refused::Malformed(Arc::new(wire::Malformed::Field("first_sequence"))));
-        }
-        request.each_exchange(|_, _, _| {}).map_err(|error| Refused::Malformed(Arc::new(error)))?;
+        let places = request.places().map_err(|error| Refused::Malformed(Arc::new(error)))?;
         time::timeout(SEALING_PATIENCE, self.shared.sealing_keeps_up())
             .await
             .map_err(|_late| Refused::Behind)?;
         let bytes = u32::try_from(request.exchanges.len()).unwrap_or(u32::MAX);
         let room =
             Arc::clone(&self.room).acquire_many_owned(bytes.min(self.shared.options.queue_bytes)).await;
-        self.enqueue(Order::Batch(request), Some(room.map_err(|_closed| Refused::Closed)?))
+        self.enqueue(Order::Batch(request, places), Some(room.map_err(|_closed| Refused::Closed)?))
     }
 
     /// A proxy made itself known; resolves, once that is durable, with the last sequence that is stored of its run.
@@ -393,17 +387,12 @@ impl Store {
         Counters { backlog_bytes: self.shared.backlog_bytes(), ..counters }
     }
 
-    /// Everything there is to read, at this moment. May take a while, when rows are to be made for it.
-    ///
-    /// # Errors
-    /// When a block does not decode, which is never acknowledged.
-    pub fn snapshot(&self) -> Result<Snapshot, ArrowError> {
-        let (segments, blocks) = self.shared.read(|state| {
+    /// Everything there is to read, at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.shared.read(|state| {
             let full = state.full.iter().flat_map(|full| full.generation.blocks());
-            (state.segments.clone(), full.chain(state.open.blocks()).collect::<Vec<_>>())
-        });
-        let batches = blocks.iter().map(|block| block.batch()).collect::<Result<_, _>>()?;
-        Ok(Snapshot { segments, batches })
+            Snapshot { segments: state.segments.clone(), blocks: full.chain(state.open.blocks()).collect() }
+        })
     }
 
     /// Where sealed segments are.

@@ -46,7 +46,7 @@ impl Redactor {
             found |= self.message(response);
         }
         for head in &mut exchange.informational {
-            found |= self.overwrite(head, |bytes, spots| head::find(bytes, self, spots));
+            found |= self.overwrite(head, |bytes, spots| drop(head::find(bytes, self, spots)));
         }
         if found && !exchange.findings.contains(&Finding::Redacted) {
             exchange.findings.push(Finding::Redacted);
@@ -70,9 +70,10 @@ impl Redactor {
     }
 
     fn message(&self, message: &mut Message) -> bool {
-        let kind = body::Kind::of(&message.head);
-        let mut found = self.overwrite(&mut message.head, |bytes, spots| head::find(bytes, self, spots));
-        found |= self.overwrite(&mut message.trailers, |bytes, spots| head::find(bytes, self, spots));
+        let mut kind = body::Kind::default();
+        let mut found =
+            self.overwrite(&mut message.head, |bytes, spots| kind = head::find(bytes, self, spots));
+        found |= self.overwrite(&mut message.trailers, |bytes, spots| drop(head::find(bytes, self, spots)));
         let framing = message.framing;
         found |= self.overwrite(&mut message.body, |bytes, spots| {
             body::find(bytes, framing, &kind, self, spots);

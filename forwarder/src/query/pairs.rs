@@ -1,6 +1,6 @@
 //! Pages of exchanges, newest first, at the cost of the newest row groups only.
 //!
-//! Row groups are looked at in the order of their latest `ts`. Of each, the few columns that the filter needs are
+//! Row groups, and blocks of what is not sealed, are looked at in the order of their latest `ts`. Of each row group, the few columns that the filter needs are
 //! read first; then the UUIDs of what fits; and whole rows only of what is on the page. A page is done once
 //! everything on it is newer than whatever was not looked at.
 
@@ -13,10 +13,11 @@ use parquet::file::metadata::ParquetMetaData;
 use super::search::{At, Found, Search, Todo, may_hold};
 use super::segment::{Segments, Texts, Trouble};
 use super::{Cursor, Error, Filter, Query};
+use crate::store::Segment;
+use crate::store::generation::Block;
 use crate::store::identity::Uuid;
 use crate::store::parquet::order_columns;
 use crate::store::row::Row;
-use crate::store::{Segment, Snapshot};
 
 /// The most that a page can be asked to hold.
 pub const MAX_LIMIT: usize = 1000;
@@ -88,11 +89,14 @@ impl Query {
         cursor: Option<Cursor>,
         deadline: Instant,
     ) -> Result<Page, Trouble> {
-        let snapshot = self.snapshot().await.map_err(Trouble::Place)?;
+        let snapshot = self.snapshot();
         let mut search = Search::new(&self.segments, filter, cursor, limit + 1);
-        search.unsealed(&snapshot.batches).await?;
-        for segment in &snapshot.segments {
-            search.push(segment.min_ns, segment.max_ns, Todo::Segment(Arc::clone(segment)));
+        for block in snapshot.blocks {
+            let (min_ns, max_ns) = block.times();
+            search.push(min_ns, max_ns, Todo::Block(block));
+        }
+        for segment in snapshot.segments {
+            search.push(segment.min_ns, segment.max_ns, Todo::Segment(segment));
         }
         let stopped_at = search.run(deadline).await?;
         let mut found = search.found;
@@ -101,18 +105,18 @@ impl Query {
         }
         let more = found.len() > limit;
         found.truncate(limit);
-        let (rows, whole) = self.fetch(&snapshot, &found).await?;
+        let (rows, whole) = self.fetch(&found).await?;
         let last = found.get(rows.len().saturating_sub(1)).map(|found| found.order);
         let next = if more || !whole { last } else { stopped_at.map(Cursor::at) };
         Ok(Page { rows, next, complete: more || !whole || stopped_at.is_none() })
     }
 
     /// The whole rows, as many as a page may hold bytes; and whether these are all.
-    async fn fetch(&self, snapshot: &Snapshot, found: &[Found]) -> Result<(Vec<Row>, bool), Trouble> {
+    async fn fetch(&self, found: &[Found]) -> Result<(Vec<Row>, bool), Trouble> {
         let mut rows: Vec<Row> = Vec::with_capacity(found.len());
         let mut bytes = 0;
         for chunk in found.chunks(FETCH_ROWS) {
-            for row in self.fetch_chunk(snapshot, chunk).await? {
+            for row in self.fetch_chunk(chunk).await? {
                 if bytes > PAGE_BYTES {
                     return Ok((rows, false));
                 }
@@ -123,15 +127,12 @@ impl Query {
         Ok((rows, true))
     }
 
-    async fn fetch_chunk(&self, snapshot: &Snapshot, found: &[Found]) -> Result<Vec<Row>, Trouble> {
+    async fn fetch_chunk(&self, found: &[Found]) -> Result<Vec<Row>, Trouble> {
         let mut places: Vec<(usize, Option<Row>)> = Vec::with_capacity(found.len());
         let mut groups: Vec<Wanted> = Vec::new();
         for (number, found) in found.iter().enumerate() {
             match &found.at {
-                At::Unsealed { batch, row } => {
-                    let batch = snapshot.batches.get(*batch);
-                    places.push((number, batch.and_then(|batch| Row::read(batch, *row))));
-                }
+                At::Unsealed { block, row } => places.push((number, Row::read(&made(block)?, *row))),
                 At::Sealed { segment, row_group, row } => {
                     let same = |group: &&mut Wanted| group.0.path == segment.path && group.1 == *row_group;
                     match groups.iter_mut().find(same) {
@@ -155,11 +156,12 @@ impl Query {
     }
 
     async fn find(&self, uuid: Uuid) -> Result<Option<Row>, Trouble> {
-        let snapshot = self.snapshot().await.map_err(Trouble::Place)?;
+        let snapshot = self.snapshot();
         let text = uuid.to_string();
-        for batch in snapshot.batches.iter().rev() {
-            if let Some(row) = position(batch, &text) {
-                return Ok(Row::read(batch, row));
+        for block in snapshot.blocks.iter().rev().filter(|block| block.may_hold(uuid)) {
+            let batch = made(block)?;
+            if let Some(row) = position(&batch, &text) {
+                return Ok(Row::read(&batch, row));
             }
         }
         for segment in snapshot.segments.iter().rev() {
@@ -180,6 +182,10 @@ impl Query {
         }
         Ok(None)
     }
+}
+
+fn made(block: &Block) -> Result<RecordBatch, Trouble> {
+    block.batch().map_err(|error| Trouble::Place(error.into()))
 }
 
 fn position(batch: &RecordBatch, uuid: &str) -> Option<usize> {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::AsArray as _;
-use arrow::array::RecordBatch;
 use arrow::datatypes::TimestampNanosecondType;
 use futures::future::try_join_all;
 use parquet::file::metadata::RowGroupMetaData;
@@ -16,6 +15,7 @@ use parquet::file::statistics::Statistics;
 use super::segment::{Segments, Texts, Trouble};
 use super::{Cursor, Filter};
 use crate::store::Segment;
+use crate::store::generation::Block;
 use crate::store::identity::Uuid;
 use crate::store::parquet::order_columns;
 
@@ -24,7 +24,7 @@ const TEXT_ROWS: usize = 1024;
 
 #[derive(Clone, Debug)]
 pub(super) enum At {
-    Unsealed { batch: usize, row: usize },
+    Unsealed { block: Arc<Block>, row: usize },
     Sealed { segment: Arc<Segment>, row_group: usize, row: usize },
 }
 
@@ -38,6 +38,7 @@ pub(super) struct Found {
 /// What was not looked at yet.
 #[derive(Clone)]
 pub(super) enum Todo {
+    Block(Arc<Block>),
     Segment(Arc<Segment>),
     RowGroup(Arc<Segment>, usize),
 }
@@ -105,32 +106,6 @@ impl<'a> Search<'a> {
         self.found.truncate(self.wanted);
     }
 
-    /// Looks at what is not sealed.
-    pub(super) async fn unsealed(&mut self, batches: &[RecordBatch]) -> Result<(), Trouble> {
-        for (number, batch) in batches.iter().enumerate() {
-            let (filter, batch, cursor) = (self.filter.clone(), batch.clone(), self.cursor);
-            let look = move || {
-                let rows = filter.text_rows(&batch, filter.rows(&batch));
-                let (uuid, ts) = order_columns(&batch)?;
-                let order = |row: usize| {
-                    Uuid::parse(uuid.value(row)).map(|uuid| Cursor { ts_ns: ts.value(row), uuid })
-                };
-                let fits = |order: &Cursor| cursor.is_none_or(|cursor| *order < cursor);
-                let rows = rows.into_iter().filter_map(|row| Some((row, order(row).filter(fits)?)));
-                Some(rows.collect::<Vec<_>>())
-            };
-            // Text in much that is unsealed takes its time.
-            let rows = if self.filter.text.is_some() {
-                tokio::task::spawn_blocking(look).await.map_err(|error| Trouble::Place(error.into()))?
-            } else {
-                look()
-            };
-            let found = |(row, order)| Found { order, at: At::Unsealed { batch: number, row } };
-            self.add(rows.unwrap_or_default().into_iter().map(found));
-        }
-        Ok(())
-    }
-
     /// Whether nothing that is this old can come onto the page.
     fn done_with(&self, max_ns: i64) -> bool {
         self.found.len() >= self.wanted && self.found.last().is_some_and(|last| last.order.ts_ns > max_ns)
@@ -155,6 +130,7 @@ impl<'a> Search<'a> {
                     return Ok(Some(bound));
                 }
                 match todo {
+                    Todo::Block(block) => self.look_at_block(block).await?,
                     Todo::Segment(segment) => self.open(&segment).await?,
                     Todo::RowGroup(segment, number) => wave.push((max_ns, segment, number)),
                 }
@@ -167,6 +143,28 @@ impl<'a> Search<'a> {
             self.add(found.into_iter().flatten());
             width = (width * 2).min(widest);
         }
+    }
+
+    /// Looks at what is not sealed: to make its rows, and to find text in them, takes its time.
+    async fn look_at_block(&mut self, block: Arc<Block>) -> Result<(), Trouble> {
+        let (filter, cursor, looked_at) = (self.filter.clone(), self.cursor, Arc::clone(&block));
+        let look = move || {
+            let batch = looked_at.batch()?;
+            let rows = filter.text_rows(&batch, filter.rows(&batch));
+            let Some((uuid, ts)) = order_columns(&batch) else { return Ok(Vec::new()) };
+            let order =
+                |row: usize| Uuid::parse(uuid.value(row)).map(|uuid| Cursor { ts_ns: ts.value(row), uuid });
+            let fits = |order: &Cursor| cursor.is_none_or(|cursor| *order < cursor);
+            let rows = rows.into_iter().filter_map(|row| Some((row, order(row).filter(fits)?)));
+            anyhow::Ok(rows.collect())
+        };
+        let rows = tokio::task::spawn_blocking(look).await.map_err(|error| Trouble::Place(error.into()))?;
+        let rows = rows.map_err(Trouble::Place)?;
+        self.add(rows.into_iter().map(|(row, order)| {
+            let at = At::Unsealed { block: Arc::clone(&block), row };
+            Found { order, at }
+        }));
+        Ok(())
     }
 
     async fn open(&mut self, segment: &Arc<Segment>) -> Result<(), Trouble> {

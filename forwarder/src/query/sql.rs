@@ -109,7 +109,7 @@ impl Query {
     async fn ask_once(&self, limits: Limits, ask: Ask) -> Result<Answer, Error> {
         let place = self.segments.place.clone();
         let registry = OnlySegments(Arc::clone(&place.objects));
-        let table = Exchanges { snapshot: self.snapshot().await.map_err(Error::Unreadable)?, place };
+        let table = Exchanges { snapshot: self.snapshot(), place };
         let seat = Arc::clone(&self.seats).acquire_owned();
         let seat =
             tokio::time::timeout(limits.time, seat).await.map_err(|_elapsed| Error::Late(limits.time))?;
@@ -148,7 +148,7 @@ impl Query {
     /// Reads every segment and puts the damaged ones aside. Returns whether there was one.
     async fn weed(&self) -> Result<bool, Error> {
         let mut found = false;
-        for segment in self.snapshot().await.map_err(Error::Unreadable)?.segments {
+        for segment in self.snapshot().segments {
             let look = async {
                 let groups = self.segments.footer(&segment).await?.num_row_groups();
                 for group in 0..groups {

@@ -107,11 +107,9 @@ impl TableProvider for Exchanges {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let unsealed = MemorySourceConfig::try_new_exec(
-            std::slice::from_ref(&self.snapshot.batches),
-            schema(),
-            projection.cloned(),
-        )?;
+        let blocks = self.snapshot.blocks.iter();
+        let unsealed = blocks.map(|block| block.batch()).collect::<Result<Vec<_>, _>>()?;
+        let unsealed = MemorySourceConfig::try_new_exec(&[unsealed], schema(), projection.cloned())?;
         if self.snapshot.segments.is_empty() {
             return Ok(unsealed);
         }

@@ -1,15 +1,9 @@
 //! Work that may wait: on a thread of its own, which yields to everything that answers.
 
-use std::{
-    io,
-    sync::{Arc, mpsc},
-    thread,
-};
+use std::{io, thread};
 
 use common::priority;
 use tokio::sync::oneshot;
-
-use super::generation::Block;
 
 /// How far it steps back (nice(2)) behind the rest of the forwarder.
 const NICENESS: i32 = 5;
@@ -26,22 +20,6 @@ pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'st
         done.send(work()).ok();
     })?;
     result.await.map_err(|_panicked| io::Error::other("the work failed"))
-}
-
-/// A thread that makes the rows of full blocks, so that a query finds them made. It ends with the sender.
-///
-/// # Errors
-/// When there is no thread to be had.
-pub(super) fn decoder() -> io::Result<mpsc::Sender<Arc<Block>>> {
-    let (sender, blocks) = mpsc::channel::<Arc<Block>>();
-    thread::Builder::new().name("rows".to_owned()).spawn(move || {
-        priority::step_aside();
-        for block in blocks {
-            // Whoever wants the rows is told what is wrong with them.
-            block.batch().ok();
-        }
-    })?;
-    Ok(sender)
 }
 
 #[cfg(test)]

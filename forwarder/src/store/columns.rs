@@ -7,11 +7,10 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
 use common::exchange::{Connection, Exchange, Message, Protocol};
-use common::wire;
 
 use super::{
     head,
-    identity::Run,
+    identity::Uuid,
     ledger::Registration,
     schema::{COLUMNS, schema},
 };
@@ -23,14 +22,13 @@ pub struct Origin<'a> {
     pub cluster: &'a str,
     /// The proxy id.
     pub instance: &'a str,
-    /// Its run.
-    pub epoch: u64,
+    /// Its run, in hexadecimal.
+    pub epoch: &'a str,
     /// What it said of itself.
     pub registration: &'a Registration,
 }
 
 /// One request or one response per row.
-#[derive(Default)]
 struct Side {
     head: BinaryBuilder,
     head_bytes: Int64Builder,
@@ -43,8 +41,31 @@ struct Side {
     content_type: StringBuilder,
 }
 
+/// A column of texts that are mostly no longer than this.
+fn text(rows: usize, length: usize) -> StringBuilder {
+    StringBuilder::with_capacity(rows, rows * length)
+}
+
+fn bytes(rows: usize, length: usize) -> BinaryBuilder {
+    BinaryBuilder::with_capacity(rows, rows * length)
+}
+
 impl Side {
-    fn push(&mut self, message: Option<&Message>) {
+    fn new(rows: usize) -> Self {
+        Self {
+            head: bytes(rows, 256),
+            head_bytes: Int64Builder::with_capacity(rows),
+            framing: text(rows, 8),
+            body: bytes(rows, 256),
+            body_bytes: Int64Builder::with_capacity(rows),
+            wire_bytes: Int64Builder::with_capacity(rows),
+            truncated: BooleanBuilder::with_capacity(rows),
+            trailers: bytes(rows, 0),
+            content_type: text(rows, 32),
+        }
+    }
+
+    fn push<B: AsRef<[u8]>>(&mut self, message: Option<&Message<B>>) {
         self.head.append_option(message.map(|message| &message.head));
         self.head_bytes.append_option(message.map(|message| signed(message.head_bytes)));
         self.framing.append_option(message.map(|message| message.framing.as_str()));
@@ -52,13 +73,14 @@ impl Side {
         self.body_bytes.append_option(message.map(|message| signed(message.body_bytes)));
         self.wire_bytes.append_option(message.map(|message| signed(message.wire_bytes)));
         self.truncated.append_option(message.map(Message::truncated));
-        let trailers = message.map(|message| &message.trailers).filter(|trailers| !trailers.is_empty());
+        let trailers =
+            message.map(|message| &message.trailers).filter(|trailers| !trailers.as_ref().is_empty());
         self.trailers.append_option(trailers);
         self.content_type
-            .append_option(message.and_then(|message| head::field(&message.head, "content-type")));
+            .append_option(message.and_then(|message| head::field(message.head.as_ref(), "content-type")));
     }
 
-    fn finish(&mut self) -> [ArrayRef; 9] {
+    fn finish(mut self) -> [ArrayRef; 9] {
         [
             Arc::new(self.head.finish()),
             Arc::new(self.head_bytes.finish()),
@@ -75,7 +97,6 @@ impl Side {
 
 /// Rows on their way to a record batch.
 pub struct Columns {
-    rows: usize,
     uuid: StringBuilder,
     ts: TimestampNanosecondBuilder,
     cluster: StringBuilder,
@@ -109,10 +130,10 @@ pub struct Columns {
     proxy_upstream_host: StringBuilder,
     proxy_upstream_port: Int32Builder,
     proxy_listen_port: Int32Builder,
-    text: String,
 }
 
-fn signed(number: u64) -> i64 {
+/// A number as its column holds it.
+pub fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
@@ -124,93 +145,66 @@ fn port(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(0)
 }
 
-impl Default for Columns {
-    fn default() -> Self {
-        let item = Field::new("item", DataType::Binary, false);
-        Self {
-            rows: 0,
-            uuid: StringBuilder::new(),
-            ts: TimestampNanosecondBuilder::new().with_timezone("UTC"),
-            cluster: StringBuilder::new(),
-            namespace: StringBuilder::new(),
-            service: StringBuilder::new(),
-            instance: StringBuilder::new(),
-            epoch: StringBuilder::new(),
-            sequence: Int64Builder::new(),
-            connection: Int64Builder::new(),
-            index: Int64Builder::new(),
-            protocol: StringBuilder::new(),
-            direction: StringBuilder::new(),
-            method: StringBuilder::new(),
-            host: StringBuilder::new(),
-            path: StringBuilder::new(),
-            query: StringBuilder::new(),
-            status: Int32Builder::new(),
-            duration: Int64Builder::new(),
-            connected_before: Int64Builder::new(),
-            request_last: Int64Builder::new(),
-            response_first: Int64Builder::new(),
-            end: StringBuilder::new(),
-            findings: StringBuilder::new(),
-            downstream: StringBuilder::new(),
-            upstream: StringBuilder::new(),
-            request: Side::default(),
-            response: Side::default(),
-            informational: ListBuilder::new(BinaryBuilder::new()).with_field(item),
-            proxy_version: StringBuilder::new(),
-            proxy_type: StringBuilder::new(),
-            proxy_upstream_host: StringBuilder::new(),
-            proxy_upstream_port: Int32Builder::new(),
-            proxy_listen_port: Int32Builder::new(),
-            text: String::new(),
-        }
-    }
-}
-
 impl Columns {
-    /// How many rows there are.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Adds what is new of a batch: all but the first `known` of its exchanges.
-    ///
-    /// # Errors
-    /// [`wire::Malformed`], which no batch is that was acknowledged; a part of it may have been added by then.
-    pub fn push_batch(
-        &mut self,
-        cluster: &str,
-        registration: &Registration,
-        request: &wire::CaptureRequest,
-        known: u32,
-    ) -> Result<(), wire::Malformed> {
-        let origin = Origin { cluster, instance: &request.proxy_id, epoch: request.epoch, registration };
-        let run = Run::new(origin.instance, origin.epoch);
-        let first_new = request.first_sequence.saturating_add(known.into());
-        request.each_exchange(|sequence, connection, exchange| {
-            if sequence >= first_new {
-                self.push(&origin, run, sequence, &connection, &exchange);
-            }
-        })
+    /// Without a row, and with room for so many.
+    pub fn new(rows: usize) -> Self {
+        let item = Field::new("item", DataType::Binary, false);
+        let number = || Int64Builder::with_capacity(rows);
+        Self {
+            uuid: text(rows, 36),
+            ts: TimestampNanosecondBuilder::with_capacity(rows).with_timezone("UTC"),
+            cluster: text(rows, 16),
+            namespace: text(rows, 16),
+            service: text(rows, 16),
+            instance: text(rows, 32),
+            epoch: text(rows, 16),
+            sequence: number(),
+            connection: number(),
+            index: number(),
+            protocol: text(rows, 4),
+            direction: text(rows, 3),
+            method: text(rows, 4),
+            host: text(rows, 16),
+            path: text(rows, 32),
+            query: text(rows, 16),
+            status: Int32Builder::with_capacity(rows),
+            duration: number(),
+            connected_before: number(),
+            request_last: number(),
+            response_first: number(),
+            end: text(rows, 8),
+            findings: text(rows, 8),
+            downstream: text(rows, 20),
+            upstream: text(rows, 20),
+            request: Side::new(rows),
+            response: Side::new(rows),
+            informational: ListBuilder::with_capacity(BinaryBuilder::with_capacity(0, 0), rows)
+                .with_field(item),
+            proxy_version: text(rows, 8),
+            proxy_type: text(rows, 8),
+            proxy_upstream_host: text(rows, 16),
+            proxy_upstream_port: Int32Builder::with_capacity(rows),
+            proxy_listen_port: Int32Builder::with_capacity(rows),
+        }
     }
 
     /// Adds one exchange.
-    pub fn push(
+    pub fn push<B: AsRef<[u8]>>(
         &mut self,
         origin: &Origin<'_>,
-        run: Run,
+        uuid: Uuid,
         sequence: u64,
-        connection: &Connection,
-        exchange: &Exchange,
+        connection: &Connection<&str>,
+        exchange: &Exchange<B>,
     ) {
-        self.rows += 1;
-        self.push_identity(origin, run, sequence, connection, exchange);
+        self.push_identity(origin, uuid, sequence, connection, exchange);
         self.push_http(exchange);
         self.push_times(connection, exchange);
         self.end.append_value(exchange.end.as_str());
         let findings: Vec<_> = exchange.findings.iter().map(|finding| finding.as_str()).collect();
         self.findings.append_option((!findings.is_empty()).then(|| findings.join(",")));
-        self.push_address(connection);
+        self.downstream.append_value(connection.downstream);
+        self.upstream.append_option(connection.upstream);
         self.request.push(Some(&exchange.request));
         self.response.push(exchange.response.as_ref());
         for head in &exchange.informational {
@@ -225,24 +219,23 @@ impl Columns {
         self.proxy_listen_port.append_value(port(registration.listen_port));
     }
 
-    fn push_identity(
+    fn push_identity<B>(
         &mut self,
         origin: &Origin<'_>,
-        run: Run,
+        uuid: Uuid,
         sequence: u64,
-        connection: &Connection,
-        exchange: &Exchange,
+        connection: &Connection<&str>,
+        exchange: &Exchange<B>,
     ) {
-        let mut uuid = [0; 36];
-        run.uuid(sequence).write(&mut uuid);
-        self.uuid.append_value(std::str::from_utf8(&uuid).unwrap_or_default());
+        let mut text = [0; 36];
+        uuid.write(&mut text);
+        self.uuid.append_value(std::str::from_utf8(&text).unwrap_or_default());
         self.ts.append_value(signed(exchange.request.first_byte_ns));
         self.cluster.append_value(origin.cluster);
         self.namespace.append_value(&origin.registration.namespace);
         self.service.append_value(&origin.registration.service);
         self.instance.append_value(origin.instance);
-        self.write_text(format_args!("{:016x}", origin.epoch));
-        self.epoch.append_value(&self.text);
+        self.epoch.append_value(origin.epoch);
         self.sequence.append_value(signed(sequence));
         self.connection.append_value(signed(connection.number));
         self.index.append_value(signed(exchange.index));
@@ -250,7 +243,7 @@ impl Columns {
         self.direction.append_value(direction(&origin.registration.proxy_type));
     }
 
-    fn push_http(&mut self, exchange: &Exchange) {
+    fn push_http<B: AsRef<[u8]>>(&mut self, exchange: &Exchange<B>) {
         if exchange.protocol != Protocol::Http1 {
             self.method.append_null();
             self.host.append_null();
@@ -259,20 +252,20 @@ impl Columns {
             self.status.append_null();
             return;
         }
-        let line = head::request_line(&exchange.request.head);
+        let line = head::request_line(exchange.request.head.as_ref());
         let (target_host, path, query) = head::target_parts(&line.target);
         self.method.append_value(&line.method);
         match target_host {
             Some(host) => self.host.append_value(host),
-            None => self.host.append_option(head::field(&exchange.request.head, "host")),
+            None => self.host.append_option(head::field(exchange.request.head.as_ref(), "host")),
         }
         self.path.append_value(path);
         self.query.append_option(query);
-        let status = exchange.response.as_ref().and_then(|response| head::status_line(&response.head).status);
+        let status = exchange.response.as_ref().and_then(|response| head::status(response.head.as_ref()));
         self.status.append_option(status.map(i32::from));
     }
 
-    fn push_times(&mut self, connection: &Connection, exchange: &Exchange) {
+    fn push_times<B>(&mut self, connection: &Connection<&str>, exchange: &Exchange<B>) {
         let start = exchange.request.first_byte_ns;
         let response = exchange.response.as_ref();
         let last = response.map_or(exchange.request.last_byte_ns, |response| response.last_byte_ns);
@@ -282,30 +275,11 @@ impl Columns {
         self.response_first.append_option(response.map(|response| after(response.first_byte_ns, start)));
     }
 
-    fn push_address(&mut self, connection: &Connection) {
-        self.write_text(format_args!("{}", connection.downstream));
-        self.downstream.append_value(&self.text);
-        match connection.upstream {
-            Some(address) => {
-                self.write_text(format_args!("{address}"));
-                self.upstream.append_value(&self.text);
-            }
-            None => self.upstream.append_null(),
-        }
-    }
-
-    fn write_text(&mut self, text: std::fmt::Arguments<'_>) {
-        self.text.clear();
-        // Writing to a String cannot fail.
-        std::fmt::Write::write_fmt(&mut self.text, text).unwrap_or_default();
-    }
-
-    /// The rows as a batch; this is empty afterwards.
+    /// The rows as a batch.
     ///
     /// # Errors
     /// When the rows are too many for one batch.
-    pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
-        self.rows = 0;
+    pub fn finish(mut self) -> Result<RecordBatch, ArrowError> {
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(COLUMNS.len());
         arrays.extend([
             Arc::new(self.uuid.finish()) as ArrayRef,

@@ -1,15 +1,16 @@
 //! Pure. What one file of the log holds, in memory until it is sealed: as it came, until somebody wants rows of it.
 //!
-//! To take an exchange off the wire and put it on disk needs none of its columns. They are made block by block: in
-//! the background, for a query, or for the sealing, whoever comes first.
+//! To take an exchange off the wire and put it on disk needs none of its columns. They are made block by block for
+//! a query, which keeps them for the next one; sealing makes its own, in the order of time.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use common::wire;
 
-use super::columns::Columns;
+use super::columns::{Columns, Origin, signed};
+use super::identity::{Run, Uuid};
 use super::ledger::{Ledger, Registration};
 
 /// A block is full with this many rows.
@@ -21,43 +22,98 @@ const BLOCK_BYTES: usize = 4 << 20;
 #[derive(Clone, Debug)]
 pub struct Raw {
     request: wire::CaptureRequest,
-    /// Exchanges at its start that were stored before.
-    known: u32,
+    /// Where its exchanges are; those at its start that were stored before are left out.
+    places: Arc<[wire::Place]>,
+    run: Run,
+    /// In hexadecimal.
+    epoch: Box<str>,
     cluster: Arc<str>,
     registration: Arc<Registration>,
 }
 
 impl Raw {
-    /// What is new of a batch.
-    pub fn new(request: wire::CaptureRequest, known: u32, cluster: Arc<str>, ledger: &Ledger) -> Self {
-        let epoch = ledger.epoch(&request.proxy_id, request.epoch);
-        let registration = epoch.and_then(|epoch| epoch.registration.clone()).unwrap_or_default();
-        Self { request, known, cluster, registration: Arc::new(registration) }
+    /// What is new of a batch: all but the first `known` of its exchanges, which are at these places.
+    pub fn new(
+        request: wire::CaptureRequest,
+        places: &[wire::Place],
+        known: u32,
+        cluster: Arc<str>,
+        ledger: &Ledger,
+    ) -> Self {
+        let known_of_it = ledger.epoch(&request.proxy_id, request.epoch);
+        let registration = known_of_it.and_then(|epoch| epoch.registration.clone()).unwrap_or_default();
+        Self {
+            places: places.get(known as usize..).unwrap_or_default().into(),
+            run: Run::new(&request.proxy_id, request.epoch),
+            epoch: format!("{:016x}", request.epoch).into(),
+            cluster,
+            registration: Arc::new(registration),
+            request,
+        }
     }
 
     /// How many rows it has.
     pub fn rows(&self) -> usize {
-        self.request.count.saturating_sub(self.known) as usize
+        self.places.len()
+    }
+
+    /// When each row began (column `ts`), in order.
+    pub fn times(&self) -> impl Iterator<Item = i64> {
+        self.places.iter().map(|place| signed(place.first_byte_ns))
+    }
+
+    /// The UUID of a row.
+    pub fn uuid(&self, row: usize) -> Uuid {
+        self.run.uuid(self.sequence(row))
+    }
+
+    /// Whether one of its rows may have this UUID.
+    pub fn may_hold(&self, uuid: Uuid) -> bool {
+        self.rows() > 0 && self.uuid(0) <= uuid && uuid <= self.uuid(self.rows() - 1)
+    }
+
+    fn sequence(&self, row: usize) -> u64 {
+        let behind = self.request.count as usize - self.rows() + row;
+        self.request.first_sequence.saturating_add(behind as u64)
+    }
+
+    /// Adds one of its rows.
+    ///
+    /// # Errors
+    /// [`wire::Malformed`], which no batch is that was acknowledged.
+    pub fn push_to(&self, columns: &mut Columns, row: usize) -> Result<(), wire::Malformed> {
+        let place = self.places.get(row).ok_or(wire::Malformed::Encoding)?;
+        let (connection, exchange) = self.request.exchange_at(*place)?;
+        let origin = Origin {
+            cluster: &self.cluster,
+            instance: &self.request.proxy_id,
+            epoch: &self.epoch,
+            registration: &self.registration,
+        };
+        columns.push(&origin, self.uuid(row), self.sequence(row), &connection, &exchange);
+        Ok(())
     }
 }
 
 /// Some batches in the order of arrival, to which nothing is added any more.
 #[derive(Debug)]
 pub struct Block {
+    raws: Vec<Raw>,
     rows: usize,
-    held: Mutex<Held>,
-}
-
-#[derive(Debug)]
-enum Held {
-    Raw(Vec<Raw>),
-    Rows(RecordBatch),
+    min_ns: i64,
+    max_ns: i64,
+    made: OnceLock<RecordBatch>,
 }
 
 impl Block {
     /// A block of these.
     pub fn new(raws: Vec<Raw>) -> Self {
-        Self { rows: raws.iter().map(Raw::rows).sum(), held: Mutex::new(Held::Raw(raws)) }
+        let rows = raws.iter().map(Raw::rows).sum();
+        let (min_ns, max_ns) = raws
+            .iter()
+            .flat_map(Raw::times)
+            .fold((i64::MAX, i64::MIN), |(min, max), ns| (min.min(ns), max.max(ns)));
+        Self { raws, rows, min_ns, max_ns, made: OnceLock::new() }
     }
 
     /// How many rows there are.
@@ -65,33 +121,38 @@ impl Block {
         self.rows
     }
 
+    /// The earliest and the latest `ts` of its rows.
+    pub fn times(&self) -> (i64, i64) {
+        (self.min_ns, self.max_ns)
+    }
+
+    /// Whether one of its rows may have this UUID.
+    pub fn may_hold(&self, uuid: Uuid) -> bool {
+        self.raws.iter().any(|raw| raw.may_hold(uuid))
+    }
+
     /// The rows; whoever asks first makes them, which takes some milliseconds.
     ///
     /// # Errors
     /// When they are too many for one batch, or do not decode: neither is ever acknowledged.
     pub fn batch(&self) -> Result<RecordBatch, ArrowError> {
-        let raws = match &*self.held() {
-            Held::Rows(rows) => return Ok(rows.clone()),
-            Held::Raw(raws) => raws.clone(),
-        };
-        // Nobody waits for who makes rows at leisure: two may make them at once.
-        let rows = decode(&raws)?;
-        *self.held() = Held::Rows(rows.clone());
-        Ok(rows)
+        if let Some(made) = self.made.get() {
+            return Ok(made.clone());
+        }
+        // Two may make them at once; nobody waits for the other.
+        let made = self.make()?;
+        Ok(self.made.get_or_init(|| made).clone())
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn make(&self) -> Result<RecordBatch, ArrowError> {
+        let mut columns = Columns::new(self.rows);
+        for raw in &self.raws {
+            for row in 0..raw.rows() {
+                raw.push_to(&mut columns, row).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+            }
+        }
+        columns.finish()
     }
-}
-
-fn decode(raws: &[Raw]) -> Result<RecordBatch, ArrowError> {
-    let mut columns = Columns::default();
-    for raw in raws {
-        let pushed = columns.push_batch(&raw.cluster, &raw.registration, &raw.request, raw.known);
-        pushed.map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
-    }
-    columns.finish()
 }
 
 /// What one file of the log holds.
@@ -122,12 +183,14 @@ impl Generation {
         self.full.iter().map(|block| block.rows()).sum::<usize>() + self.open_rows
     }
 
-    /// Adds a batch; returns a block that is full with it.
-    pub fn push(&mut self, raw: Raw) -> Option<Arc<Block>> {
+    /// Adds a batch.
+    pub fn push(&mut self, raw: Raw) {
         self.open_rows += raw.rows();
         self.open_bytes += raw.request.exchanges.len();
         self.open.push(raw);
-        (self.open_rows >= BLOCK_ROWS || self.open_bytes >= BLOCK_BYTES).then(|| self.end_block())
+        if self.open_rows >= BLOCK_ROWS || self.open_bytes >= BLOCK_BYTES {
+            self.end_block();
+        }
     }
 
     /// Nothing is added any more.
@@ -137,11 +200,14 @@ impl Generation {
         }
     }
 
-    fn end_block(&mut self) -> Arc<Block> {
-        let block = Arc::new(Block::new(std::mem::take(&mut self.open)));
+    fn end_block(&mut self) {
+        self.full.push(Arc::new(Block::new(std::mem::take(&mut self.open))));
         (self.open_rows, self.open_bytes) = (0, 0);
-        self.full.push(Arc::clone(&block));
-        block
+    }
+
+    /// All batches of it, in the order of arrival.
+    pub fn raws(&self) -> impl Iterator<Item = &Raw> {
+        self.full.iter().flat_map(|block| &block.raws).chain(&self.open)
     }
 
     /// All of it at this moment, in the order of arrival.
@@ -158,16 +224,14 @@ mod tests {
     use crate::store::samples;
 
     fn raw(sequence: u64) -> Raw {
-        let mut ledger = Ledger::default();
-        ledger.register(&samples::registration("a", 1), 0);
-        Raw::new(samples::request("a", 1, sequence..=sequence + 1), 1, "test".into(), &ledger)
+        samples::raw("a", 1, sequence..=sequence + 1, 1)
     }
 
     #[test]
     fn blocks_fill_up_and_what_was_known_is_no_row() {
         let mut generation = Generation::default();
-        let full = (1..=6000).filter_map(|sequence| generation.push(raw(sequence))).count();
-        assert!(full > 0 && full == generation.full.len());
+        (1..=6000).for_each(|sequence| generation.push(raw(sequence)));
+        assert!(!generation.full.is_empty());
         assert_eq!(generation.rows(), 6000);
         generation.end();
         let blocks: Vec<_> = generation.blocks().collect();
@@ -178,5 +242,18 @@ mod tests {
             (0..batch.num_rows()).map(move |row| Row::read(&batch, row).unwrap())
         });
         assert!(rows.eq(samples::rows("a", 1, 2..=6001)), "in order, each once");
+    }
+
+    #[test]
+    fn a_block_knows_when_its_rows_began_and_which_it_may_hold() {
+        let block = Block::new(vec![raw(10), raw(20)]);
+        let rows: Vec<_> = samples::rows("a", 1, 11..=21).into_iter().step_by(10).collect();
+        let [first, last] = rows.as_slice() else { panic!("{rows:?}") };
+        assert_eq!(block.times(), (first.ts_ns, last.ts_ns));
+        let uuid = |sequence| Run::new("a", 1).uuid(sequence);
+        let held: Vec<_> = (1..30).filter(|sequence| block.may_hold(uuid(*sequence))).collect();
+        assert_eq!(held, [11, 21]);
+        assert_eq!([first.uuid, last.uuid], [uuid(11), uuid(21)]);
+        assert!(!block.may_hold(Run::new("b", 1).uuid(11)));
     }
 }

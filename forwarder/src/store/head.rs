@@ -24,8 +24,19 @@ pub struct StatusLine<'a> {
     pub reason: Cow<'a, str>,
 }
 
+/// What stands between the line feeds.
+fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(head);
+    std::iter::from_fn(move || {
+        let all = rest?;
+        let line = memchr::memchr(b'\n', all).and_then(|end| all.split_at_checked(end));
+        rest = line.and_then(|(_, behind)| behind.get(1..));
+        Some(line.map_or(all, |(line, _)| line))
+    })
+}
+
 fn first_line(head: &[u8]) -> &[u8] {
-    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = lines(head).next().unwrap_or_default();
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
@@ -50,18 +61,28 @@ pub fn status_line(head: &[u8]) -> StatusLine<'_> {
     let mut words = first_line(head).splitn(3, |byte| *byte == b' ');
     let version = words.next().unwrap_or_default();
     let code = words.next().unwrap_or_default();
-    let digits = code.len() == 3 && code.iter().all(u8::is_ascii_digit);
-    let status = std::str::from_utf8(code).ok().filter(|_| digits).and_then(|code| code.parse().ok());
     StatusLine {
         version: String::from_utf8_lossy(version),
-        status,
+        status: parse_code(code),
         reason: String::from_utf8_lossy(words.next().unwrap_or_default()),
     }
 }
 
+/// The status code alone, as [`status_line`] tells it.
+pub fn status(head: &[u8]) -> Option<u16> {
+    parse_code(first_line(head).split(|byte| *byte == b' ').nth(1)?)
+}
+
+fn parse_code(code: &[u8]) -> Option<u16> {
+    let [hundreds, tens, ones] = code else { return None };
+    [hundreds, tens, ones]
+        .into_iter()
+        .try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + u16::from(digit - b'0')))
+}
+
 /// The field lines of a head in order: name and value, without the white space around them.
 pub fn fields(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    head.split(|byte| *byte == b'\n').skip(1).filter_map(|line| {
+    lines(head).skip(1).filter_map(|line| {
         let colon = memchr::memchr(b':', line)?;
         let (name, value) = line.split_at(colon);
         Some((name.trim_ascii(), value.get(1..).unwrap_or_default().trim_ascii()))
@@ -70,9 +91,11 @@ pub fn fields(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// The first value of a field.
 pub fn field<'a>(head: &'a [u8], wanted: &str) -> Option<Cow<'a, str>> {
-    fields(head)
-        .find(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()))
-        .map(|(_, value)| String::from_utf8_lossy(value))
+    lines(head).skip(1).find_map(|line| {
+        let (name, behind) = line.split_at_checked(wanted.len())?;
+        let value = name.eq_ignore_ascii_case(wanted.as_bytes()).then(|| behind.trim_ascii_start())?;
+        Some(String::from_utf8_lossy(value.strip_prefix(b":")?.trim_ascii()))
+    })
 }
 
 /// A request target (RFC 9112 §3.2) as host, path and query; the host only if the target has one.
@@ -104,15 +127,19 @@ mod tests {
         let line = status_line(b"HTTP/1.1 404 Not Found\r\n\r\n");
         assert_eq!((line.status, &*line.reason), (Some(404), "Not Found"));
         assert_eq!(status_line(b"HTTP/1.1 4x4 No\r\n").status, None);
+        assert_eq!(status(b"HTTP/1.1 404 Not Found\r\n\r\n"), Some(404));
+        assert_eq!(status(b"HTTP/1.1 404\r\n\r\n"), Some(404));
+        assert_eq!([&b"HTTP/1.1 4x4 No\r\n"[..], b"HTTP/1.1 0404 No", b"404", b""].map(status), [None; 4]);
         assert_eq!(request_line(b""), RequestLine::default());
     }
 
     #[test]
     fn fields_are_found_whatever_their_case() {
-        let head = b"GET / HTTP/1.1\r\nX: 1\r\nhOsT:  example.com \r\nno colon\r\n\r\n";
+        let head = b"GET / HTTP/1.1\r\nX: 1\r\nHosts: y\r\nhOsT :  example.com \r\nno colon\r\n\r\n";
         assert_eq!(field(head, "Host").as_deref(), Some("example.com"));
         assert_eq!(field(head, "GET / HTTP/1.1"), None);
-        assert_eq!(fields(head).count(), 2);
+        assert_eq!(field(head, "no colon"), None);
+        assert_eq!(fields(head).count(), 3);
     }
 
     #[test]

@@ -267,7 +267,8 @@ impl Replayed {
         (generation.number, generation.log_bytes) = (number, contents.good_bytes);
         for record in contents.records {
             match self.apply(cluster, &record) {
-                Ok(raw) => drop(raw.and_then(|raw| generation.push(raw))),
+                Ok(Some(raw)) => generation.push(raw),
+                Ok(None) => {}
                 Err(error) => {
                     tracing::error!(error = format!("{error:#}"), "record of the log makes no sense");
                 }
@@ -283,9 +284,10 @@ impl Replayed {
             Kind::Batch => {
                 let request = wire::CaptureRequest::decode(payload)?;
                 self.ledger.accept(&request, true)?;
-                request.decode_exchanges()?;
+                let places = request.places()?;
                 let accepted = self.ledger.batch(&request, true, record.at_ms)?;
-                return Ok(Some(Raw::new(request, accepted.known, Arc::clone(cluster), &self.ledger)));
+                let cluster = Arc::clone(cluster);
+                return Ok(Some(Raw::new(request, &places, accepted.known, cluster, &self.ledger)));
             }
             Kind::Register => {
                 self.ledger.register(&wire::RegisterRequest::decode(payload)?, record.at_ms);

@@ -7,9 +7,8 @@ use bytes::{Bytes, BytesMut};
 use common::exchange::{Connection, End, Exchange, Framing, Message, Protocol};
 use common::wire;
 
-use super::columns::{Columns, Origin};
-use super::identity::Run;
-use super::ledger::Registration;
+use super::generation::{Block, Raw};
+use super::ledger::Ledger;
 use super::row::Row;
 
 /// Nanoseconds of 2026-11-20T04:00:00Z.
@@ -124,45 +123,20 @@ pub(crate) fn registration(proxy: &str, epoch: u64) -> wire::RegisterRequest {
 }
 
 pub(crate) fn batch(proxy: &str, epoch: u64, sequences: RangeInclusive<u64>) -> RecordBatch {
-    let registration = Registration { service: "shop".into(), ..Registration::default() };
-    let origin = Origin { cluster: "test", instance: proxy, epoch, registration: &registration };
-    let mut columns = Columns::default();
-    for sequence in sequences {
-        columns.push(
-            &origin,
-            Run::new(proxy, epoch),
-            sequence,
-            &connection(sequence / 100),
-            &exchange(sequence),
-        );
-    }
-    columns.finish().unwrap()
+    Block::new(vec![raw(proxy, epoch, sequences, 0)]).batch().unwrap()
+}
+
+/// What is new of a batch whose first `known` exchanges are not, of a proxy that is registered.
+pub(crate) fn raw(proxy: &str, epoch: u64, sequences: RangeInclusive<u64>, known: u32) -> Raw {
+    let mut ledger = Ledger::default();
+    ledger.register(&registration(proxy, epoch), 0);
+    let request = request(proxy, epoch, sequences);
+    let places = request.places().unwrap();
+    Raw::new(request, &places, known, "test".into(), &ledger)
 }
 
 /// What a store gives back for these.
 pub(crate) fn rows(proxy: &str, epoch: u64, sequences: RangeInclusive<u64>) -> Vec<Row> {
-    let told = registration(proxy, epoch);
-    let registration = Registration {
-        service: told.service,
-        namespace: told.namespace,
-        version: told.version,
-        proxy_type: told.proxy_type,
-        upstream_host: told.upstream_host,
-        upstream_port: told.upstream_port,
-        started_at_ns: told.started_at_ns,
-        listen_port: told.listen_port,
-    };
-    let origin = Origin { cluster: "test", instance: proxy, epoch, registration: &registration };
-    let mut columns = Columns::default();
-    for sequence in sequences {
-        columns.push(
-            &origin,
-            Run::new(proxy, epoch),
-            sequence,
-            &connection(sequence / 100),
-            &exchange(sequence),
-        );
-    }
-    let batch = columns.finish().unwrap();
+    let batch = batch(proxy, epoch, sequences);
     (0..batch.num_rows()).map(|row| Row::read(&batch, row).unwrap()).collect()
 }

@@ -95,10 +95,7 @@ impl Store {
         let Some(full) = self.shared.read(|state| state.full.front().cloned()) else { return Ok(false) };
         let (encoding, store_id) = (Arc::clone(&full), checkpoint.store_id);
         let generation = full.generation.number;
-        let encode = move || {
-            let rows: Result<Vec<_>, _> = encoding.generation.blocks().map(|block| block.batch()).collect();
-            parquet::encode(store_id, generation, &rows?)
-        };
+        let encode = move || parquet::encode(store_id, &encoding.generation);
         let parts = background::run(encode).await?.context("make Parquet")?;
         at(Step::Encoded)?;
         let mut segments = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Notify, broadcast};
 
@@ -32,8 +32,6 @@ pub(super) struct Shared {
     pub(super) sealed: Notify,
     pub(super) closed: AtomicBool,
     pub(super) news: broadcast::Sender<News>,
-    /// To the thread that makes rows while nobody waits for them.
-    pub(super) decoding: mpsc::Sender<Arc<Block>>,
 }
 
 impl Shared {
@@ -64,23 +62,18 @@ impl Shared {
     /// These are durable, in a file that is now so long.
     pub(super) fn publish(&self, log_bytes: u64, staged: &Ledger, touched: &[String], raws: Vec<Raw>) {
         let news = (!raws.is_empty() && self.news.receiver_count() > 0).then(|| Block::new(raws.clone()));
-        let (before, full) = self.write(|state| {
+        let before = self.write(|state| {
             state.open.log_bytes = log_bytes;
             for proxy in touched {
                 state.ledger.copy_proxy(staged, proxy);
             }
             let before = state.rows;
-            let mut full = Vec::new();
             for raw in raws {
                 state.rows += raw.rows() as u64;
-                full.extend(state.open.push(raw));
+                state.open.push(raw);
             }
-            (before, full)
+            before
         });
-        for block in full {
-            // Without the thread, whoever asks first makes the rows.
-            self.decoding.send(block).ok();
-        }
         if let Some(block) = news {
             // Nobody following is fine.
             drop(self.news.send(News { before, block: Arc::new(block) }));

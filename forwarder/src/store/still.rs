@@ -45,9 +45,9 @@ impl Still {
                 continue;
             }
             let blocks = replayed.full.iter().flat_map(|full| full.generation.blocks());
-            let batches = blocks.map(|block| block.batch()).collect::<Result<_, _>>()?;
+            let blocks = blocks.collect();
             let segments = checkpoint.segments.into_iter().map(Into::into).collect();
-            return Ok(Self { snapshot: Snapshot { segments, batches }, place, ledger: replayed.ledger });
+            return Ok(Self { snapshot: Snapshot { segments, blocks }, place, ledger: replayed.ledger });
         }
         anyhow::bail!("the store changed too often while it was read")
     }

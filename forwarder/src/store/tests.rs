@@ -19,7 +19,7 @@ fn open(folder: &Path) -> Store {
 }
 
 fn unsealed_rows(store: &Store) -> usize {
-    store.snapshot().unwrap().batches.iter().map(RecordBatch::num_rows).sum()
+    store.snapshot().blocks.iter().map(|block| block.rows()).sum()
 }
 
 /// A batch of one small exchange.
@@ -273,7 +273,7 @@ async fn who_follows_too_slowly_can_tell_how_much_was_missed() {
 }
 
 fn segments(store: &Store) -> (usize, u64) {
-    let segments = store.snapshot().unwrap().segments;
+    let segments = store.snapshot().segments;
     (segments.len(), segments.iter().map(|segment| segment.rows).sum())
 }
 
@@ -374,7 +374,7 @@ async fn a_segment_that_is_cut_short_or_gone_is_put_aside_and_the_rest_is_served
 async fn retention_removes_the_oldest_and_leaves_the_accounts_alone() {
     let folder = tempfile::tempdir().unwrap();
     let store = sealed_generations(folder.path(), 3).await;
-    let bytes = store.snapshot().unwrap().segments.iter().map(|segment| segment.bytes).sum::<u64>();
+    let bytes = store.snapshot().segments.iter().map(|segment| segment.bytes).sum::<u64>();
     store.close().await;
     drop(store);
     let limited = Options { max_bytes: bytes - 1, max_age: Duration::ZERO, ..options(folder.path()) };

@@ -29,8 +29,8 @@ use super::{Health, Refused};
 
 /// What the writer is asked to make durable.
 pub(super) enum Order {
-    /// It was seen to decode.
-    Batch(wire::CaptureRequest),
+    /// It was seen to decode: its exchanges are at these places.
+    Batch(wire::CaptureRequest, Vec<wire::Place>),
     Register(wire::RegisterRequest),
     CheckIn(wire::CheckInRequest),
     Reap(wire::CheckInRequest),
@@ -177,7 +177,7 @@ impl Writer {
     fn stage(&mut self, job: Job, group: &mut Group) {
         let Job { order, at_ms, reply, room } = job;
         let judged = match order {
-            Order::Batch(request) => self.stage_batch(request, at_ms, group),
+            Order::Batch(request, places) => self.stage_batch(request, &places, at_ms, group),
             Order::Register(told) => {
                 let through = self.staged.register(&told, at_ms);
                 group.touched.push(told.proxy_id.clone());
@@ -216,6 +216,7 @@ impl Writer {
     fn stage_batch(
         &mut self,
         request: wire::CaptureRequest,
+        places: &[wire::Place],
         at_ms: u64,
         group: &mut Group,
     ) -> Result<u64, Refused> {
@@ -225,6 +226,7 @@ impl Writer {
             group.bytes += request.exchanges.len();
             group.raws.push(Raw::new(
                 request.clone(),
+                places,
                 accepted.known,
                 Arc::clone(&self.cluster),
                 &self.staged,

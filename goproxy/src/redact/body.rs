@@ -18,30 +18,15 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// As this head says.
-    pub fn of(head: &[u8]) -> Self {
-        let mut kind = Self::default();
-        for end in memchr::memchr_iter(b'\n', head) {
-            let line = head.get(end + 1..).unwrap_or_default();
-            // Both names are of this shape; most lines are not.
-            if !matches!(line, [b'c' | b'C', _, _, _, _, _, _, b'-', ..]) {
-                continue;
-            }
-            let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            let (Some(name), Some(value)) = (line.get(..12), line.get(12..)) else { continue };
-            if name.eq_ignore_ascii_case(b"content-type") {
-                kind.media = value_of(value);
-            } else if line.get(..16).is_some_and(|name| name.eq_ignore_ascii_case(b"content-encoding")) {
-                kind.codings = value_of(line.get(16..).unwrap_or_default());
-            }
+    /// Hears a field of the head; `value` begins with the colon.
+    pub fn hear(&mut self, name: &[u8], value: &[u8]) {
+        let told = || value.get(1..).unwrap_or_default().trim_ascii().to_ascii_lowercase();
+        if name.eq_ignore_ascii_case(b"content-type") {
+            self.media = told();
+        } else if name.eq_ignore_ascii_case(b"content-encoding") {
+            self.codings = told();
         }
-        kind
     }
-}
-
-fn value_of(behind_name: &[u8]) -> Vec<u8> {
-    let value = behind_name.trim_ascii_start().strip_prefix(b":").unwrap_or_default();
-    value.trim_ascii().to_ascii_lowercase()
 }
 
 /// Finds them in a body as it stands on the wire, cut short or not.

@@ -4,13 +4,14 @@ use std::sync::LazyLock;
 
 use memchr::{memchr, memchr2, memmem::Finder, memrchr};
 
-use super::{Category, Redactor, Spot, pairs, patterns};
+use super::{Category, Redactor, Spot, body::Kind, pairs, patterns};
 
 /// Built once: that takes longer than to search a head.
 static AUTHORITY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"://"));
 
-/// Finds them in a head or a trailer section, cut short or not.
-pub fn find(bytes: &[u8], redactor: &Redactor, spots: &mut Vec<Spot>) {
+/// Finds them in a head or a trailer section, cut short or not. Returns what it says of the body.
+pub fn find(bytes: &[u8], redactor: &Redactor, spots: &mut Vec<Spot>) -> Kind {
+    let mut kind = Kind::default();
     patterns::find(bytes, spots);
     // Most heads have no URL and no query in them.
     let has_urls = memchr2(b'?', b'#', bytes).is_some() || AUTHORITY.find(bytes).is_some();
@@ -22,6 +23,7 @@ pub fn find(bytes: &[u8], redactor: &Redactor, spots: &mut Vec<Spot>) {
         let colon = memchr(b':', line).filter(|_| !is_first || is_field(line));
         match colon.and_then(|colon| line.split_at_checked(colon)) {
             Some((name, value)) => {
+                kind.hear(name.trim_ascii_end(), value);
                 let in_value = field(name.trim_ascii(), value, at + name.len(), redactor, spots);
                 if let Some((value, at)) = in_value.filter(|_| has_urls) {
                     find_in_value(value, at, redactor, spots);
@@ -33,6 +35,7 @@ pub fn find(bytes: &[u8], redactor: &Redactor, spots: &mut Vec<Spot>) {
         is_first &= line.trim_ascii().is_empty();
         at = end;
     }
+    kind
 }
 
 /// The end of a line with those that are folded into it (RFC 9112 §5.2).

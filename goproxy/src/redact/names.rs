@@ -11,8 +11,29 @@ const LONGEST: usize = 128;
 pub struct Names {
     /// Folded and backwards, sorted: those that end in the same byte stand together.
     names: Vec<Vec<u8>>,
-    /// Which bytes they end in: most names that are asked for end in another.
-    ends: [bool; 256],
+    /// Which bytes they end in, two of them if they have two: most names that are asked for end in others.
+    ends: Ends,
+}
+
+/// Pairs of letters, the last one first, by five bits of each, which tell letters apart.
+#[derive(Clone, Debug)]
+struct Ends(Box<[u32; 32]>);
+
+impl Ends {
+    fn of(names: &[Vec<u8>]) -> Self {
+        let mut ends = Self(Box::default());
+        for name in names {
+            let Some((last, before)) = name.split_first() else { continue };
+            if let Some(row) = ends.0.get_mut(usize::from(*last & 31)) {
+                *row |= before.first().map_or(u32::MAX, |before| 1 << (before & 31));
+            }
+        }
+        ends
+    }
+
+    fn may_end(&self, last: u8, before: u8) -> bool {
+        self.0.get(usize::from(last & 31)).is_some_and(|row| row & (1 << (before & 31)) != 0)
+    }
 }
 
 impl Names {
@@ -21,19 +42,15 @@ impl Names {
         let fold = |name: &str| name.bytes().rev().filter_map(fold).collect::<Vec<_>>();
         let mut names: Vec<_> = names.into_iter().map(fold).filter(|name| !name.is_empty()).collect();
         names.sort_unstable();
-        let mut ends = [false; 256];
-        for end in names.iter().filter_map(|name| name.first()) {
-            if let Some(place) = ends.get_mut(usize::from(*end)) {
-                *place = true;
-            }
-        }
+        let ends = Ends::of(&names);
         Self { names, ends }
     }
 
     /// Whether this is one of them.
     pub fn contains(&self, name: &[u8]) -> bool {
-        let Some(end) = name.iter().rev().copied().find_map(fold) else { return false };
-        if name.len() > LONGEST || self.ends.get(usize::from(end)) != Some(&true) {
+        let mut backwards = name.iter().rev().copied().filter_map(fold);
+        let Some(end) = backwards.next() else { return false };
+        if name.len() > LONGEST || !self.ends.may_end(end, backwards.next().unwrap_or_default()) {
             return false;
         }
         let first = self.names.partition_point(|known| known.first() < Some(&end));
@@ -48,4 +65,26 @@ impl Names {
 
 fn fold(byte: u8) -> Option<u8> {
     (!matches!(byte, b'_' | b'-')).then_some(byte.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_name_is_found_as_by_who_compares_each(
+            known in prop::collection::vec("[abK1_-]{1,7}", 0..6),
+            told in "[aAbBkq1Q_-]{0,9}",
+        ) {
+            let folded = |name: &str| name.bytes().filter_map(fold).collect::<Vec<_>>();
+            let name = folded(&told);
+            let is = |known: &Vec<u8>| *known == name || known.len() >= SUFFIX_LENGTH && name.ends_with(known);
+            let expected = known.iter().map(|known| folded(known)).any(|known| !known.is_empty() && is(&known));
+            let names = Names::new(known.iter().map(String::as_str));
+            prop_assert_eq!(names.contains(told.as_bytes()), expected);
+        }
+    }
 }
