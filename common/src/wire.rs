@@ -13,6 +13,8 @@ mod generated {
 }
 mod convert;
 mod read;
+#[cfg(test)]
+mod tests;
 
 pub use convert::{Entry, Opening};
 pub use generated::*;

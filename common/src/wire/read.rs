@@ -132,6 +132,10 @@ impl<'a> Value<'a> {
     fn bytes(self) -> Result<&'a [u8], Malformed> {
         if let Self::Bytes(bytes) = self { Ok(bytes) } else { Err(Malformed::Encoding) }
     }
+
+    fn text(self) -> Result<&'a str, Malformed> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Malformed::Encoding)
+    }
 }
 
 /// A number of seven bits a byte, the lowest first.
@@ -194,8 +198,8 @@ struct Told<'a> {
     connection: u64,
     index: u64,
     connected_at_ns: u64,
-    downstream: &'a [u8],
-    upstream: &'a [u8],
+    downstream: &'a str,
+    upstream: &'a str,
     protocol: u32,
     end: u32,
     request: Option<ToldMessage<'a>>,
@@ -217,8 +221,8 @@ fn read(exchange: &[u8]) -> Result<(Connection<&str>, Exchange<&[u8]>), Malforme
             1 => told.connection = value.number()?,
             2 => told.index = value.number()?,
             3 => told.connected_at_ns = value.fixed()?,
-            4 => told.downstream = value.bytes()?,
-            5 => told.upstream = value.bytes()?,
+            4 => told.downstream = value.text()?,
+            5 => told.upstream = value.text()?,
             6 => told.protocol = value.small()?,
             7 => told.end = value.small()?,
             8 => told.request.get_or_insert_default().merge(value.bytes()?)?,
@@ -277,12 +281,11 @@ impl<'a> ToldMessage<'a> {
 
 impl<'a> Told<'a> {
     fn understood(self) -> Result<(Connection<&'a str>, Exchange<&'a [u8]>), Malformed> {
-        let upstream = (!self.upstream.is_empty()).then(|| text(self.upstream, "upstream"));
         let connection = Connection {
             number: self.connection,
             accepted_at_ns: self.connected_at_ns,
-            downstream: text(self.downstream, "downstream")?,
-            upstream: upstream.transpose()?,
+            downstream: self.downstream,
+            upstream: (!self.upstream.is_empty()).then_some(self.upstream),
         };
         let findings =
             self.findings.into_iter().map(|number| closed(Finding::from_number(number), "findings"));
@@ -297,10 +300,6 @@ impl<'a> Told<'a> {
         };
         Ok((connection, exchange))
     }
-}
-
-fn text<'a>(bytes: &'a [u8], field: &'static str) -> Result<&'a str, Malformed> {
-    closed(std::str::from_utf8(bytes).ok(), field)
 }
 
 fn parse_addresses(told: &Connection<&str>) -> Result<Connection, Malformed> {

@@ -1,8 +1,8 @@
 //! Pages of exchanges, newest first, at the cost of the newest row groups only.
 //!
-//! Row groups, and blocks of what is not sealed, are looked at in the order of their latest `ts`. Of each row group, the few columns that the filter needs are
-//! read first; then the UUIDs of what fits; and whole rows only of what is on the page. A page is done once
-//! everything on it is newer than whatever was not looked at.
+//! Row groups, and blocks of what is not sealed, are looked at in the order of their latest `ts`. Of a row group, the
+//! few columns that the filter needs are read first; then the UUIDs of what fits; and whole rows only of what is on the
+//! page. A page is done once everything on it is newer than whatever was not looked at.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
