@@ -15,14 +15,17 @@ async fn store(folder: &Path) -> (Store, Vec<Row>) {
     let options = Options { data_dir: folder.to_owned(), cluster: "test".into(), ..Options::default() };
     let store = Store::open(options).unwrap();
     let mut rows = Vec::new();
-    // Two proxies whose times interleave, three segments and an unsealed rest.
+    // Two proxies whose times interleave, three segments, and three blocks that are not sealed, two of one time.
     for proxy in ["a", "b"] {
         store.register(registration(proxy, 1)).await.unwrap();
     }
-    for part in 0..4 {
+    for part in 0..5 {
         for proxy in ["a", "b"] {
             store.append(request(proxy, 1, part * 300 + 1..=part * 300 + 300)).await.unwrap();
             rows.extend(samples::rows(proxy, 1, part * 300 + 1..=part * 300 + 300));
+            if part == 3 {
+                store.roll().await.unwrap();
+            }
         }
         if part < 3 {
             store.roll().await.unwrap();
@@ -30,6 +33,7 @@ async fn store(folder: &Path) -> (Store, Vec<Row>) {
         }
     }
     rows.sort_by_key(|row| std::cmp::Reverse((row.ts_ns, row.uuid)));
+    assert_eq!(store.snapshot().blocks.len(), 3);
     (store, rows)
 }
 
@@ -134,7 +138,7 @@ async fn what_is_stored_between_two_pages_moves_neither() {
     let (store, rows) = store(folder.path()).await;
     let query = Query::live(store.clone());
     let first = query.pairs(&Filter::default(), 100, None, TIME_BUDGET).await.unwrap();
-    store.append(request("a", 1, 1201..=1300)).await.unwrap();
+    store.append(request("a", 1, 1501..=1600)).await.unwrap();
     store.roll().await.unwrap();
     while store.seal_next(&mut |_| Ok(())).await.unwrap() {}
     let second = query.pairs(&Filter::default(), 100, first.next, TIME_BUDGET).await.unwrap();
@@ -194,7 +198,7 @@ async fn sql_sees_sealed_and_unsealed_alike() {
         sql(&query, &format!("select count(*) as n from exchanges where ts > '{middle}'")).await.unwrap();
     assert_eq!(answer.rows[0]["n"], 1000);
     let answer = sql(&query, "select * from exchanges").await.unwrap();
-    assert_eq!((answer.columns.len(), answer.rows.len()), (crate::store::schema::COLUMNS.len(), 2400));
+    assert_eq!((answer.columns.len(), answer.rows.len()), (crate::store::schema::COLUMNS.len(), 3000));
     let few = sql::Limits { rows: 5, ..sql::Limits::default() };
     let answer = query.sql("select uuid from exchanges", few).await.unwrap();
     assert_eq!((answer.rows.len(), answer.truncated), (5, true));
@@ -240,7 +244,7 @@ async fn sql_that_does_more_than_read_is_refused() {
         assert!(matches!(answer, Err(Error::Refused(_))), "{text}: {answer:?}");
     }
     assert!(!Path::new(&out).exists());
-    assert_eq!(sql(&query, "select count(*) as n from exchanges").await.unwrap().rows[0]["n"], 2400);
+    assert_eq!(sql(&query, "select count(*) as n from exchanges").await.unwrap().rows[0]["n"], 3000);
 }
 
 #[tokio::test]
@@ -288,7 +292,7 @@ async fn sql_over_a_damaged_segment_answers_from_the_rest() {
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     let query = Query::live(store.clone());
     let answer = sql(&query, "select count(path) as n from exchanges").await.unwrap();
-    assert_eq!(answer.rows[0]["n"], 1800);
+    assert_eq!(answer.rows[0]["n"], 2400);
     assert_eq!(store.counters().damaged_rows, 600);
 }
 
