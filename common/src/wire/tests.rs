@@ -1,3 +1,5 @@
+//! Reading exchanges, compared with prost.
+
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use prost::Message as _;

@@ -1,4 +1,4 @@
-//! Pure. What one file of the log holds, in memory until it is sealed: as it came, until somebody wants rows of it.
+//! Pure. What one file of the log holds, in memory until it is sealed: as it came, and the rows that somebody asked for.
 //!
 //! To take an exchange off the wire and put it on disk needs none of its columns. They are made block by block for
 //! a query, which keeps them for the next one; sealing makes its own, in the order of time.
