@@ -12,10 +12,6 @@ mod generated {
     tonic::include_proto!("wayside.capture.v1");
 }
 mod convert;
-mod read;
-#[cfg(test)]
-mod tests;
 
-pub use convert::{Entry, Opening};
+pub use convert::{Entry, Malformed, Opening, Place};
 pub use generated::*;
-pub use read::{Malformed, Place};

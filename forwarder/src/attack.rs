@@ -84,7 +84,9 @@ pub fn checkpoint(bytes: &[u8]) {
 pub fn asked(bytes: &[u8]) {
     let line = head::request_line(bytes);
     head::target_parts(&line.target);
-    head::status_line(bytes);
+    if head::status(bytes) != head::status_line(bytes).status {
+        panic!("a status is told in two ways");
+    }
     head::fields(bytes).for_each(drop);
     let text = String::from_utf8_lossy(bytes);
     if let Some((pattern, path)) = text.split_once('\n') {

@@ -1,8 +1,13 @@
-//! Pure. The way from domain types to generated messages; `read` is the way back.
+//! Pure. The only way between generated messages and domain types: written here, read in `read`.
+
+mod read;
+#[cfg(test)]
+mod tests;
 
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
 
+pub use self::read::{Malformed, Place};
 use super::generated as wire;
 use crate::exchange::{Connection, Exchange, Framing, Message};
 

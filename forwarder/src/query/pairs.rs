@@ -14,7 +14,6 @@ use super::search::{At, Found, Search, Todo, may_hold};
 use super::segment::{Segments, Texts, Trouble};
 use super::{Cursor, Error, Filter, Query};
 use crate::store::Segment;
-use crate::store::generation::Block;
 use crate::store::identity::Uuid;
 use crate::store::parquet::order_columns;
 use crate::store::row::Row;
@@ -132,7 +131,11 @@ impl Query {
         let mut groups: Vec<Wanted> = Vec::new();
         for (number, found) in found.iter().enumerate() {
             match &found.at {
-                At::Unsealed { block, row } => places.push((number, Row::read(&made(block)?, *row))),
+                At::Unsealed { block, row } => {
+                    // Whoever found it there made the rows.
+                    let made = block.batch().map_err(|error| Trouble::Place(error.into()))?;
+                    places.push((number, Row::read(&made, *row)));
+                }
                 At::Sealed { segment, row_group, row } => {
                     let same = |group: &&mut Wanted| group.0.path == segment.path && group.1 == *row_group;
                     match groups.iter_mut().find(same) {
@@ -158,10 +161,9 @@ impl Query {
     async fn find(&self, uuid: Uuid) -> Result<Option<Row>, Trouble> {
         let snapshot = self.snapshot();
         let text = uuid.to_string();
-        for block in snapshot.blocks.iter().rev().filter(|block| block.may_hold(uuid)) {
-            let batch = made(block)?;
-            if let Some(row) = position(&batch, &text) {
-                return Ok(Row::read(&batch, row));
+        for block in snapshot.blocks.iter().rev() {
+            if let Some(row) = block.find(uuid).map_err(|error| Trouble::Place(error.into()))? {
+                return Ok(Row::read(&row, 0));
             }
         }
         for segment in snapshot.segments.iter().rev() {
@@ -182,10 +184,6 @@ impl Query {
         }
         Ok(None)
     }
-}
-
-fn made(block: &Block) -> Result<RecordBatch, Trouble> {
-    block.batch().map_err(|error| Trouble::Place(error.into()))
 }
 
 fn position(batch: &RecordBatch, uuid: &str) -> Option<usize> {

@@ -147,6 +147,20 @@ async fn what_is_stored_between_two_pages_moves_neither() {
 }
 
 #[tokio::test]
+async fn the_newest_page_makes_no_rows_of_what_is_older_and_what_was_made_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, rows) = store(folder.path()).await;
+    let query = Query::live(store.clone());
+    let made = || store.snapshot().blocks.iter().map(|block| block.is_made()).collect::<Vec<_>>();
+    query.pairs(&Filter::default(), 10, None, TIME_BUDGET).await.unwrap();
+    query.pair(rows[700].uuid).await.unwrap().unwrap();
+    assert_eq!(made(), [false; 3]);
+    query.pairs(&Filter::default(), 700, None, TIME_BUDGET).await.unwrap();
+    // The last one is not full yet, and made anew for each query.
+    assert_eq!(made(), [true, true, false]);
+}
+
+#[tokio::test]
 async fn an_exchange_is_found_by_its_uuid_wherever_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let (store, rows) = store(folder.path()).await;

@@ -41,6 +41,9 @@ struct Side {
     content_type: StringBuilder,
 }
 
+/// Rows that there is room for at the start: who sends very many that are very small does not get the room of usual ones.
+const MOST_ROOM: usize = 4096;
+
 /// A column of texts that are mostly no longer than this.
 fn text(rows: usize, length: usize) -> StringBuilder {
     StringBuilder::with_capacity(rows, rows * length)
@@ -146,8 +149,9 @@ fn port(number: u32) -> i32 {
 }
 
 impl Columns {
-    /// Without a row, and with room for so many.
+    /// Without a row, and with room for so many, unless they are more than usual.
     pub fn new(rows: usize) -> Self {
+        let rows = rows.min(MOST_ROOM);
         let item = Field::new("item", DataType::Binary, false);
         let number = || Int64Builder::with_capacity(rows);
         Self {

@@ -67,9 +67,10 @@ impl Raw {
         self.run.uuid(self.sequence(row))
     }
 
-    /// Whether one of its rows may have this UUID.
-    pub fn may_hold(&self, uuid: Uuid) -> bool {
-        self.rows() > 0 && self.uuid(0) <= uuid && uuid <= self.uuid(self.rows() - 1)
+    /// The row of this UUID.
+    fn find(&self, uuid: Uuid) -> Option<usize> {
+        let row = usize::try_from(uuid.0.checked_sub(self.uuid(0).0)?).ok()?;
+        (row < self.rows()).then_some(row)
     }
 
     fn sequence(&self, row: usize) -> u64 {
@@ -77,11 +78,7 @@ impl Raw {
         self.request.first_sequence.saturating_add(behind as u64)
     }
 
-    /// Adds one of its rows.
-    ///
-    /// # Errors
-    /// [`wire::Malformed`], which no batch is that was acknowledged.
-    pub fn push_to(&self, columns: &mut Columns, row: usize) -> Result<(), wire::Malformed> {
+    fn push_to(&self, columns: &mut Columns, row: usize) -> Result<(), wire::Malformed> {
         let place = self.places.get(row).ok_or(wire::Malformed::Encoding)?;
         let (connection, exchange) = self.request.exchange_at(*place)?;
         let origin = Origin {
@@ -93,6 +90,21 @@ impl Raw {
         columns.push(&origin, self.uuid(row), self.sequence(row), &connection, &exchange);
         Ok(())
     }
+}
+
+/// These rows, with all their columns.
+///
+/// # Errors
+/// When they are too many for one batch, or do not decode: neither is ever acknowledged.
+pub fn make<'a>(
+    count: usize,
+    rows: impl Iterator<Item = (&'a Raw, usize)>,
+) -> Result<RecordBatch, ArrowError> {
+    let mut columns = Columns::new(count);
+    for (raw, row) in rows {
+        raw.push_to(&mut columns, row).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+    }
+    columns.finish()
 }
 
 /// Some batches in the order of arrival, to which nothing is added any more.
@@ -126,32 +138,33 @@ impl Block {
         (self.min_ns, self.max_ns)
     }
 
-    /// Whether one of its rows may have this UUID.
-    pub fn may_hold(&self, uuid: Uuid) -> bool {
-        self.raws.iter().any(|raw| raw.may_hold(uuid))
+    /// The row of this UUID, made by itself.
+    ///
+    /// # Errors
+    /// As [`make`].
+    pub fn find(&self, uuid: Uuid) -> Result<Option<RecordBatch>, ArrowError> {
+        let found = self.raws.iter().find_map(|raw| Some((raw, raw.find(uuid)?)));
+        found.map(|found| make(1, std::iter::once(found))).transpose()
     }
 
     /// The rows; whoever asks first makes them, which takes some milliseconds.
     ///
     /// # Errors
-    /// When they are too many for one batch, or do not decode: neither is ever acknowledged.
+    /// As [`make`].
     pub fn batch(&self) -> Result<RecordBatch, ArrowError> {
         if let Some(made) = self.made.get() {
             return Ok(made.clone());
         }
         // Two may make them at once; nobody waits for the other.
-        let made = self.make()?;
+        let rows = self.raws.iter().flat_map(|raw| (0..raw.rows()).map(move |row| (raw, row)));
+        let made = make(self.rows, rows)?;
         Ok(self.made.get_or_init(|| made).clone())
     }
 
-    fn make(&self) -> Result<RecordBatch, ArrowError> {
-        let mut columns = Columns::new(self.rows);
-        for raw in &self.raws {
-            for row in 0..raw.rows() {
-                raw.push_to(&mut columns, row).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
-            }
-        }
-        columns.finish()
+    /// Whether somebody asked for the rows.
+    #[cfg(test)]
+    pub fn is_made(&self) -> bool {
+        self.made.get().is_some()
     }
 }
 
@@ -245,15 +258,17 @@ mod tests {
     }
 
     #[test]
-    fn a_block_knows_when_its_rows_began_and_which_it_may_hold() {
+    fn a_block_knows_when_its_rows_began_and_finds_each() {
         let block = Block::new(vec![raw(10), raw(20)]);
         let rows: Vec<_> = samples::rows("a", 1, 11..=21).into_iter().step_by(10).collect();
         let [first, last] = rows.as_slice() else { panic!("{rows:?}") };
         assert_eq!(block.times(), (first.ts_ns, last.ts_ns));
         let uuid = |sequence| Run::new("a", 1).uuid(sequence);
-        let held: Vec<_> = (1..30).filter(|sequence| block.may_hold(uuid(*sequence))).collect();
-        assert_eq!(held, [11, 21]);
+        let find = |uuid| block.find(uuid).unwrap().map(|row| Row::read(&row, 0).unwrap());
+        let found: Vec<_> = (1..30).filter_map(|sequence| find(uuid(sequence))).collect();
+        assert_eq!(found, rows);
         assert_eq!([first.uuid, last.uuid], [uuid(11), uuid(21)]);
-        assert!(!block.may_hold(Run::new("b", 1).uuid(11)));
+        assert_eq!(find(Run::new("b", 1).uuid(11)), None);
+        assert!(!block.is_made());
     }
 }

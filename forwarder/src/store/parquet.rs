@@ -12,8 +12,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::checkpoint::Segment;
-use super::columns::Columns;
-use super::generation::{Generation, Raw};
+use super::generation::{Generation, Raw, make};
 use super::schema::{COLUMNS, Layout, schema};
 
 /// Rows of a row group: what a query of the newest rows reads at least the narrow columns of.
@@ -83,11 +82,7 @@ fn part(name: &str, rows: &[Row<'_>]) -> anyhow::Result<Part> {
     let max_ns = rows.last().map_or(0, |row| row.ts);
     let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties()?))?;
     for chunk in rows.chunks(CHUNK_ROWS) {
-        let mut columns = Columns::new(chunk.len());
-        for row in chunk {
-            row.raw.push_to(&mut columns, row.row)?;
-        }
-        writer.write(&columns.finish()?)?;
+        writer.write(&make(chunk.len(), chunk.iter().map(|row| (row.raw, row.row)))?)?;
     }
     let bytes = writer.into_inner()?;
     let hour = Timestamp::from_nanosecond(i128::from(min_ns))?.strftime("date=%Y-%m-%d/hour=%H").to_string();

@@ -23,8 +23,10 @@ pub fn find(bytes: &[u8], redactor: &Redactor, spots: &mut Vec<Spot>) -> Kind {
         let colon = memchr(b':', line).filter(|_| !is_first || is_field(line));
         match colon.and_then(|colon| line.split_at_checked(colon)) {
             Some((name, value)) => {
-                kind.hear(name.trim_ascii_end(), value);
-                let in_value = field(name.trim_ascii(), value, at + name.len(), redactor, spots);
+                let colon = at + name.len();
+                let name = name.trim_ascii();
+                kind.hear(name, value);
+                let in_value = field(name, value, colon, redactor, spots);
                 if let Some((value, at)) = in_value.filter(|_| has_urls) {
                     find_in_value(value, at, redactor, spots);
                 }

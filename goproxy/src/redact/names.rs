@@ -17,11 +17,11 @@ pub struct Names {
 
 /// Pairs of letters, the last one first, by five bits of each, which tell letters apart.
 #[derive(Clone, Debug)]
-struct Ends(Box<[u32; 32]>);
+struct Ends([u32; 32]);
 
 impl Ends {
     fn of(names: &[Vec<u8>]) -> Self {
-        let mut ends = Self(Box::default());
+        let mut ends = Self([0; 32]);
         for name in names {
             let Some((last, before)) = name.split_first() else { continue };
             if let Some(row) = ends.0.get_mut(usize::from(*last & 31)) {

@@ -1,12 +1,12 @@
 //! Pure. Exchanges off the wire or off disk, read where they lie: nothing of them is copied.
 //!
 //! The forwarder reads each exchange twice, and most of what it then does is to look at a few bytes of it; messages
-//! that own what they hold would be most of that work. What is read here is written by prost (see `convert`), and
-//! means the same to it.
+//! that own what they hold would be most of that work. What is read here is written by prost, and means the
+//! same to it.
 
 use bytes::Bytes;
 
-use super::generated as wire;
+use super::wire;
 use crate::exchange::{Connection, End, Exchange, Finding, Framing, Message, Protocol};
 
 /// A message off the wire or off disk that says something impossible.
@@ -167,7 +167,7 @@ fn fixed<const LENGTH: usize>(rest: &mut &[u8]) -> Result<[u8; LENGTH], Malforme
     Ok(*bytes)
 }
 
-/// Shows each field of a message. Those of a group, which proto3 does not have, are no fields.
+/// Shows each field of a message. A group, which proto3 does not have, is an error.
 fn each_field<'a>(
     mut rest: &'a [u8],
     mut show: impl FnMut(u64, Value<'a>) -> Result<(), Malformed>,

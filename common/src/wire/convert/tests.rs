@@ -4,7 +4,8 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use prost::Message as _;
 
-use super::{CaptureRequest, Exchange, Framing, Malformed, Message};
+use super::Malformed;
+use super::wire::{CaptureRequest, Exchange, Framing, Message};
 use crate::{attack, exchange};
 
 /// Longer than any head or body that is made here.
