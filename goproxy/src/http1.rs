@@ -27,6 +27,7 @@ mod head;
 mod held;
 mod length;
 mod line;
+mod list;
 mod memory;
 mod message;
 mod open;

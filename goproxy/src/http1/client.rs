@@ -95,8 +95,8 @@ impl Http1 {
         let told = self.requests.head.told(start);
         open.asked = Asked {
             method: start.method,
-            upgrade: self.requests.head.upgrade.present,
-            websocket: self.requests.head.upgrade.websocket,
+            upgrade: self.requests.head.upgrade.is_present(),
+            websocket: self.requests.head.upgrade.words() > 0,
         };
         let (framing, body_bytes) = match told {
             Told::Nothing | Told::Wrong(_) => (Framing::None, 0),

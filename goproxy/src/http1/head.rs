@@ -3,8 +3,9 @@
 use common::exchange::Finding;
 use memchr::{memchr, memchr2};
 
-use super::length::{Coding, Length, Told, Upgrade, told};
+use super::length::{Length, Told, told};
 use super::line::{Cut, Lines};
+use super::list::List;
 use crate::decode::Output;
 use crate::findings::Findings;
 
@@ -39,6 +40,11 @@ enum Field {
     Upgrade,
 }
 
+/// `Transfer-Encoding`: whether it ends with `chunked`, and names it where it must not.
+const CODING: List = List::of(b"chunked");
+/// `Upgrade` (RFC 9110 §7.8): whether it is there, and names `websocket`.
+const UPGRADE: List = List::of(b"websocket");
+
 /// One head that is being read, and what was understood of it.
 #[derive(Debug)]
 pub(super) struct Head<S> {
@@ -46,8 +52,8 @@ pub(super) struct Head<S> {
     start: Option<S>,
     last: Field,
     length: Length,
-    coding: Coding,
-    pub(super) upgrade: Upgrade,
+    coding: List,
+    pub(super) upgrade: List,
     pub(super) findings: Findings,
 }
 
@@ -58,8 +64,8 @@ impl<S> Default for Head<S> {
             start: None,
             last: Field::default(),
             length: Length::default(),
-            coding: Coding::default(),
-            upgrade: Upgrade::default(),
+            coding: CODING,
+            upgrade: UPGRADE,
             findings: Findings::default(),
         }
     }
@@ -72,8 +78,8 @@ impl<S: StartLine> Head<S> {
         self.start = None;
         self.last = Field::Other;
         self.length = Length::default();
-        self.coding = Coding::default();
-        self.upgrade = Upgrade::default();
+        self.coding = CODING;
+        self.upgrade = UPGRADE;
         self.findings = Findings::default();
     }
 
@@ -121,7 +127,7 @@ impl<S: StartLine> Head<S> {
                     match field {
                         Field::Length => self.length.too_long(),
                         Field::Coding => self.coding.too_long(),
-                        Field::Upgrade => self.upgrade.present = true,
+                        Field::Upgrade => self.upgrade.too_long(),
                         Field::Other => {}
                     }
                     self.last = field;
@@ -165,7 +171,7 @@ impl<S: StartLine> Head<S> {
         if start.is_http10() && self.coding.is_present() {
             self.findings.add(Finding::TransferEncodingInHttp10);
         }
-        self.upgrade.end_of_token();
+        self.upgrade.end();
         told
     }
 }
@@ -173,8 +179,8 @@ impl<S: StartLine> Head<S> {
 struct Fields<'a> {
     last: &'a mut Field,
     length: &'a mut Length,
-    coding: &'a mut Coding,
-    upgrade: &'a mut Upgrade,
+    coding: &'a mut List,
+    upgrade: &'a mut List,
     findings: &'a mut Findings,
 }
 

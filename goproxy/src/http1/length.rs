@@ -2,6 +2,7 @@
 
 use common::exchange::Finding;
 
+use super::list::List;
 use crate::findings::Findings;
 
 /// What `Content-Length` and `Transfer-Encoding` together tell about the end of a body (RFC 9112 §6.3).
@@ -86,126 +87,13 @@ impl Length {
     }
 }
 
-/// The last coding of `Transfer-Encoding`, and whether `chunked` is named where it must not be.
-#[derive(Debug, Default)]
-pub(super) struct Coding {
-    present: bool,
-    token: Token,
-    chunked: u32,
-    last_is_chunked: bool,
-    bad: bool,
-}
-
-impl Coding {
-    pub(super) fn line(&mut self, value: &[u8]) {
-        self.present = true;
-        self.end_of_token();
-        self.more(value);
-    }
-
-    fn more(&mut self, value: &[u8]) {
-        for &byte in value {
-            if byte == b',' {
-                self.end_of_token();
-            } else {
-                self.token.byte(byte, b"chunked");
-            }
-        }
-    }
-
-    pub(super) fn fold(&mut self, value: &[u8]) {
-        self.more(b" ");
-        self.more(value);
-    }
-
-    pub(super) fn too_long(&mut self) {
-        self.present = true;
-        self.bad = true;
-    }
-
-    pub(super) fn is_present(&self) -> bool {
-        self.present
-    }
-
-    fn end_of_token(&mut self) {
-        if let Some(is_chunked) = self.token.end(b"chunked") {
-            self.last_is_chunked = is_chunked;
-            self.chunked = self.chunked.saturating_add(u32::from(is_chunked));
-        }
-    }
-}
-
-/// `Upgrade` (RFC 9110 §7.8): whether it is there, and names `websocket`.
-#[derive(Debug, Default)]
-pub(super) struct Upgrade {
-    pub(super) present: bool,
-    pub(super) websocket: bool,
-    token: Token,
-}
-
-impl Upgrade {
-    pub(super) fn line(&mut self, value: &[u8]) {
-        self.present = true;
-        self.end_of_token();
-        self.more(value);
-    }
-
-    pub(super) fn more(&mut self, value: &[u8]) {
-        for &byte in value {
-            if byte == b',' {
-                self.end_of_token();
-            } else {
-                self.token.byte(byte, b"websocket");
-            }
-        }
-    }
-
-    pub(super) fn fold(&mut self, value: &[u8]) {
-        self.more(b" ");
-        self.more(value);
-    }
-
-    pub(super) fn end_of_token(&mut self) {
-        self.websocket |= self.token.end(b"websocket") == Some(true);
-    }
-}
-
-/// Compares one element of a list with a word, as its bytes come, whatever their case.
-#[derive(Clone, Copy, Debug, Default)]
-struct Token {
-    matched: usize,
-    any: bool,
-    closed: bool,
-    differs: bool,
-}
-
-impl Token {
-    fn byte(&mut self, byte: u8, word: &[u8]) {
-        match byte {
-            b' ' | b'\t' => self.closed = self.any,
-            _ if self.closed => self.differs = true,
-            _ => {
-                self.any = true;
-                self.differs |= word.get(self.matched) != Some(&byte.to_ascii_lowercase());
-                self.matched += 1;
-            }
-        }
-    }
-
-    /// Whether the element was the word; `None` when there was none.
-    fn end(&mut self, word: &[u8]) -> Option<bool> {
-        let token = std::mem::take(self);
-        token.any.then_some(!token.differs && token.matched == word.len())
-    }
-}
-
 /// What the two fields tell together; what is odd is added to the findings.
-pub(super) fn told(length: &mut Length, coding: &mut Coding, findings: &mut Findings) -> Told {
-    if !length.present && !coding.present {
+pub(super) fn told(length: &mut Length, coding: &mut List, findings: &mut Findings) -> Told {
+    if !length.present && !coding.is_present() {
         return Told::Nothing;
     }
     length.close();
-    coding.end_of_token();
+    coding.end();
     let mut wrong = None;
     let mut found = |finding| {
         findings.add(finding);
@@ -219,7 +107,7 @@ pub(super) fn told(length: &mut Length, coding: &mut Coding, findings: &mut Find
             found(Finding::BadLength);
         }
     }
-    if !coding.present {
+    if !coding.is_present() {
         return match (wrong, length.value) {
             (Some(finding), _) => Told::Wrong(finding),
             (None, Some(bytes)) => Told::Length(bytes),
@@ -229,11 +117,11 @@ pub(super) fn told(length: &mut Length, coding: &mut Coding, findings: &mut Find
     if length.present {
         findings.add(Finding::AmbiguousLength);
     }
-    if coding.bad || !coding.last_is_chunked {
+    if coding.is_bad() || !coding.ends_with_word() {
         findings.add(Finding::BadTransferEncoding);
         return Told::Wrong(Finding::BadTransferEncoding);
     }
-    if coding.chunked > 1 {
+    if coding.words() > 1 {
         findings.add(Finding::BadTransferEncoding);
     }
     Told::Chunked

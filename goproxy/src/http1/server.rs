@@ -115,7 +115,7 @@ impl Http1 {
             draft.findings.merge(self.responses.head.findings);
         }
         let upgrade = &self.responses.head.upgrade;
-        let websocket = upgrade.websocket || (open.asked.websocket && !upgrade.present);
+        let websocket = upgrade.words() > 0 || (open.asked.websocket && !upgrade.is_present());
         let mut answer = start.answer(open.asked, told);
         if open.unsolicited && answer == Answer::Informational {
             // No request is there that a later response could belong to.
