@@ -39,6 +39,11 @@ impl Collector for Numbers {
         for (name, help, value) in [
             ("sealed_rows", "Exchanges sealed into segments", counters.sealed_rows),
             ("sealed_bytes", "Bytes of the segments they became", counters.sealed_bytes),
+            (
+                "seal_rests",
+                "Times that sealing rested, because others wanted the processor",
+                counters.seal_rests,
+            ),
             ("seal_failures", "Times that sealing failed and was tried again", counters.seal_failures),
             ("expired_rows", "Exchanges that retention removed", counters.expired_rows),
             ("damaged_rows", "Exchanges in damaged segments", counters.damaged_rows),

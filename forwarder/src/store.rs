@@ -24,6 +24,7 @@ pub mod head;
 pub mod identity;
 pub mod ledger;
 pub mod log;
+mod pace;
 pub mod parquet;
 pub mod place;
 mod recover;
@@ -179,6 +180,8 @@ pub struct Counters {
     pub sealed_bytes: u64,
     /// Times that sealing failed and is tried again.
     pub seal_failures: u64,
+    /// Times that sealing rested, because others wanted the processor.
+    pub seal_rests: u64,
     /// Rows that retention removed, ever.
     pub expired_rows: u64,
     /// Rows in damaged segments, ever.

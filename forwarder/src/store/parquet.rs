@@ -41,18 +41,23 @@ struct Row<'a> {
 }
 
 /// All rows of a generation in the order of time, cut at the hours. The names depend on the store and the generation
-/// alone, so that doing it again after a crash writes the same objects.
+/// alone, so that doing it again after a crash writes the same objects. `between` is called between two pieces of the
+/// work, of some milliseconds each.
 ///
 /// # Errors
 /// When a batch does not decode, which is never acknowledged.
-pub fn encode(store_id: u64, generation: &Generation) -> anyhow::Result<Vec<Part>> {
+pub fn encode(
+    store_id: u64,
+    generation: &Generation,
+    between: &mut dyn FnMut(),
+) -> anyhow::Result<Vec<Part>> {
     let mut rows: Vec<_> = generation
         .raws()
         .flat_map(|raw| raw.times().enumerate().map(move |(row, ts)| Row { ts, raw, row }))
         .collect();
     rows.sort_unstable_by(|a, b| a.ts.cmp(&b.ts).then_with(|| a.raw.uuid(a.row).cmp(&b.raw.uuid(b.row))));
     let name = format!("{store_id:016x}-{:020}.parquet", generation.number);
-    hours(&rows).into_iter().map(|range| part(&name, rows.get(range).unwrap_or_default())).collect()
+    hours(&rows).into_iter().map(|range| part(&name, rows.get(range).unwrap_or_default(), between)).collect()
 }
 
 /// The columns that rows are ordered by: `uuid` and `ts`.
@@ -77,12 +82,13 @@ fn hours(rows: &[Row<'_>]) -> Vec<Range<usize>> {
     ranges
 }
 
-fn part(name: &str, rows: &[Row<'_>]) -> anyhow::Result<Part> {
+fn part(name: &str, rows: &[Row<'_>], between: &mut dyn FnMut()) -> anyhow::Result<Part> {
     let min_ns = rows.first().map_or(0, |row| row.ts);
     let max_ns = rows.last().map_or(0, |row| row.ts);
     let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties()?))?;
     for chunk in rows.chunks(CHUNK_ROWS) {
         writer.write(&make(chunk.len(), chunk.iter().map(|row| (row.raw, row.row)))?)?;
+        between();
     }
     let bytes = writer.into_inner()?;
     let hour = Timestamp::from_nanosecond(i128::from(min_ns))?.strftime("date=%Y-%m-%d/hour=%H").to_string();
@@ -151,8 +157,8 @@ mod tests {
         generation.number = 9;
         generation.push(samples::raw("b", 1, 500..=900, 0));
         generation.push(samples::raw("a", 1, 1..=700, 0));
-        let parts = encode(7, &generation).unwrap();
-        let again = encode(7, &generation).unwrap();
+        let parts = encode(7, &generation, &mut || {}).unwrap();
+        let again = encode(7, &generation, &mut || {}).unwrap();
         assert_eq!(parts.len(), 1);
         assert_eq!(parts[0].bytes, again[0].bytes);
         assert_eq!(

@@ -18,6 +18,8 @@ use futures::TryStreamExt as _;
 
 use super::checkpoint::{Checkpoint, Segment};
 use super::generation::Full;
+use super::pace::Pace;
+use super::parquet::Part;
 use super::recover::{log_folder, quarantine_folder, write_checkpoint};
 use super::{Store, background, now_ms, parquet, retention};
 
@@ -64,12 +66,9 @@ impl Store {
         }
         let mut pause = RETRY_FIRST;
         while !self.shared.closed.load(Ordering::Acquire) {
-            match self.seal_next(&mut |_| Ok(())).await {
+            match self.seal_and_retain().await {
                 Ok(true) => pause = RETRY_FIRST,
                 Ok(false) => {
-                    if let Err(error) = self.retain().await {
-                        tracing::warn!(error = format!("{error:#}"), "old segments cannot be removed");
-                    }
                     // A timeout is as good a reason to look again as a notification.
                     drop(tokio::time::timeout(RETENTION_EVERY, self.shared.full.notified()).await);
                 }
@@ -86,18 +85,31 @@ impl Store {
         }
     }
 
+    /// As [`Store::seal_next`], and makes room for what comes: there may be one file after the other to seal, without
+    /// an end.
+    pub(super) async fn seal_and_retain(&self) -> anyhow::Result<bool> {
+        let sealed = self.seal_next(&mut |_| Ok(())).await?;
+        if let Err(error) = self.retain().await {
+            tracing::warn!(error = format!("{error:#}"), "old segments cannot be removed");
+        }
+        Ok(sealed)
+    }
+
     /// Seals the oldest full file of the log. Returns whether there was one.
     ///
     /// # Errors
     /// When a step fails; everything is as readable as before, and it can be tried again.
     pub async fn seal_next(&self, at: &mut AtStep<'_>) -> anyhow::Result<bool> {
-        let mut checkpoint = self.checkpoint.lock().await;
         let Some(full) = self.shared.read(|state| state.full.front().cloned()) else { return Ok(false) };
-        let (encoding, store_id) = (Arc::clone(&full), checkpoint.store_id);
-        let generation = full.generation.number;
-        let encode = move || parquet::encode(store_id, &encoding.generation);
-        let parts = background::run(encode).await?.context("make Parquet")?;
+        let parts = self.encode(Arc::clone(&full)).await?;
         at(Step::Encoded)?;
+        // Not before: that may take long, and who finds a damaged segment needs it too.
+        let mut checkpoint = self.checkpoint.lock().await;
+        let generation = full.generation.number;
+        if checkpoint.sealed_through >= generation {
+            // Somebody else was faster.
+            return Ok(true);
+        }
         let mut segments = Vec::new();
         for part in parts {
             self.place.put(&part.segment.path, part.bytes).await?;
@@ -116,6 +128,21 @@ impl Store {
         self.remove_log(generation);
         at(Step::LogRemoved)?;
         Ok(true)
+    }
+
+    async fn encode(&self, full: Arc<Full>) -> anyhow::Result<Vec<Part>> {
+        let store_id = self.checkpoint.lock().await.store_id;
+        let shared = Arc::clone(&self.shared);
+        let encode = move || {
+            let mut pace = Pace::new(|| shared.sealing_may_wait());
+            let between = &mut || {
+                if pace.step() {
+                    shared.write(|state| state.counters.seal_rests += 1);
+                }
+            };
+            parquet::encode(store_id, &full.generation, between)
+        };
+        background::run(encode).await?.context("make Parquet")
     }
 
     fn publish_sealed(&self, full: &Full, segments: Vec<Segment>) {

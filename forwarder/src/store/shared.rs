@@ -51,6 +51,11 @@ impl Shared {
         }
     }
 
+    /// Whether there is room enough for what waits that sealing may let others go first.
+    pub(super) fn sealing_may_wait(&self) -> bool {
+        !self.closed.load(Ordering::Acquire) && self.backlog_bytes() <= self.options.unsealed_bytes / 2
+    }
+
     pub(super) fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner))
     }

@@ -82,6 +82,56 @@ async fn who_sends_while_sealing_is_behind_waits_and_is_refused_in_the_end() {
     assert!(matches!(waited, Err(Refused::Closed)), "nobody waits for a store that is closed");
 }
 
+#[tokio::test]
+async fn sealing_lets_others_go_first_while_there_is_room_for_what_waits() {
+    let crowd = Crowd::gather();
+    let rests_with_room_for = async |unsealed_bytes| {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Options { unsealed_bytes, ..options(folder.path()) }).unwrap();
+        store.append(request("a", 1, 1..=8192)).await.unwrap();
+        store.roll().await.unwrap();
+        assert!(store.seal_next(&mut |_| Ok(())).await.unwrap());
+        store.counters().seal_rests
+    };
+    assert_eq!(rests_with_room_for(0).await, 0);
+    assert!(rests_with_room_for(256 << 20).await > 0);
+    drop(crowd);
+}
+
+/// Threads that want every processor, until it is dropped.
+struct Crowd(Arc<AtomicBool>);
+
+impl Crowd {
+    fn gather() -> Self {
+        let stays = Arc::new(AtomicBool::new(true));
+        for _ in 0..2 * thread::available_parallelism().unwrap().get() {
+            let stays = Arc::clone(&stays);
+            thread::spawn(move || while stays.load(SeqCst) {});
+        }
+        Self(stays)
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.0.store(false, SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn two_may_seal_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.append(request("a", 1, 1..=20)).await.unwrap();
+    store.roll().await.unwrap();
+    store.append(request("a", 1, 21..=30)).await.unwrap();
+    store.roll().await.unwrap();
+    let seal = async || while store.seal_next(&mut |_| Ok(())).await.unwrap() {};
+    tokio::join!(seal(), seal());
+    let rows: u64 = store.snapshot().segments.iter().map(|segment| segment.rows).sum();
+    assert_eq!((rows, unsealed_rows(&store), store.counters().backlog_bytes), (30, 0, 0));
+}
+
 pub(super) fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -348,6 +398,21 @@ async fn sealed_generations(folder: &Path, count: u64) -> Store {
     }
     while store.seal_next(&mut |_| Ok(())).await.unwrap() {}
     store
+}
+
+#[tokio::test]
+async fn old_segments_go_although_there_is_always_more_to_seal() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Options { max_bytes: 1, ..options(folder.path()) }).unwrap();
+    for generation in 0..3 {
+        store.append(request("a", 1, generation * 10 + 1..=generation * 10 + 10)).await.unwrap();
+        store.roll().await.unwrap();
+    }
+    for waiting in [20, 10, 0] {
+        assert!(store.seal_and_retain().await.unwrap());
+        assert_eq!((segments(&store), unsealed_rows(&store)), ((0, 0), waiting));
+    }
+    assert!(!store.seal_and_retain().await.unwrap());
 }
 
 #[tokio::test]
