@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, time};
-use tokio_util::task::TaskTracker;
+use tokio::{runtime::Handle, sync::watch, time};
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 /// How long who came just before the stop has to say what for.
 const MOMENT: Duration = Duration::from_millis(250);
@@ -21,6 +21,9 @@ enum Phase {
     Asked = 1,
     Insisted = 2,
 }
+
+/// Makes the stop wait until it is dropped.
+pub type Held = TaskTrackerToken;
 
 /// A handle on the stop of this daemon, and on the tasks that the stop waits for.
 #[derive(Clone)]
@@ -133,6 +136,17 @@ impl Drain {
     pub fn spawn_own(&self, task: impl Future<Output = ()> + Send + 'static) {
         #[expect(clippy::disallowed_methods, reason = "this is what everything else calls instead")]
         tokio::spawn(self.tasks.track_future(task));
+    }
+
+    /// As [`Drain::spawn_own`], on another runtime. That must go on until [`Drain::idle`] has returned there, and who
+    /// calls this [holds](Drain::hold) on.
+    pub fn spawn_own_on(&self, runtime: &Handle, task: impl Future<Output = ()> + Send + 'static) {
+        runtime.spawn(self.tasks.track_future(task));
+    }
+
+    /// Makes the stop wait, as a task would, until what this gives is dropped.
+    pub fn hold(&self) -> Held {
+        self.tasks.token()
     }
 
     /// Counts work that was cut short because the stop was insisted on.

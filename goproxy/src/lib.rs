@@ -5,6 +5,7 @@ pub mod attack;
 pub mod budget;
 pub mod config;
 pub mod connection;
+pub mod crew;
 pub mod decode;
 pub mod dial;
 pub mod dissect;

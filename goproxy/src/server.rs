@@ -53,7 +53,10 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
         },
         numbers: Arc::new(AtomicU64::new(0)),
     };
-    let workers = start_workers(config.workers, listener, &shared, &drain)?;
+    let room = Semaphore::new(room_for_connections(2).clamp(config.workers, Semaphore::MAX_PERMITS));
+    let kit = worker::Kit { room: Arc::new(room), shared, drain: drain.clone() };
+    let workers = worker::start(config.workers, &listener, &kit)?;
+    drop((listener, kit));
     daemon::ready();
 
     let place = Place {
@@ -67,7 +70,6 @@ pub async fn serve(config: Config, drain: Drain) -> anyhow::Result<()> {
     let linked = link.start(closing.clone())?;
     let relayed = async {
         let ended = finish(workers, &drain).await;
-        drop(shared);
         // Once nobody offers anything any more, what was offered is queued.
         redacted.await.ok();
         closing.cancel();
@@ -102,17 +104,6 @@ fn serve_router(listener: TcpListener, router: admin::Router, drain: &Drain) {
             tracing::error!(%error, "health and metrics are no longer served");
         }
     });
-}
-
-fn start_workers(
-    workers: usize,
-    listener: TcpListener,
-    shared: &Shared,
-    drain: &Drain,
-) -> anyhow::Result<Vec<worker::End>> {
-    let room = Arc::new(Semaphore::new(room_for_connections(2).clamp(workers, Semaphore::MAX_PERMITS)));
-    let start = |_| worker::start(&listener, Arc::clone(&room), shared.clone(), drain.clone());
-    (0..workers).map(start).collect()
 }
 
 /// Waits for the workers. One that ends before the stop takes the proxy with it, since its connections

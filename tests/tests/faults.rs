@@ -8,11 +8,14 @@
 )]
 
 use std::{
+    collections::BTreeSet,
+    fs,
     io::{Read as _, Write as _},
     net::TcpStream,
     thread,
 };
 
+use nix::unistd::Pid;
 use tests::{
     capture::{Account, Forwarder, Goproxy},
     peer,
@@ -84,6 +87,41 @@ fn nine_thousand_idle_connections_cost_little_and_harm_nobody() {
     drop(open);
     wait_for("them to be gone", || (proxy.metric("goproxy_connections_active") == 0).then_some(()));
     assert_eq!(forwarder.settled("idle", 1).stored, 1, "a connection without a byte is no exchange");
+}
+
+#[test]
+fn no_thread_carries_many_more_connections_than_another() {
+    const CONNECTIONS: usize = 400;
+    let (listener, origin) = peer::listen();
+    let mut proxy = Goproxy::start("even", origin, 9, &[("GRACE_PERIOD", "1s")]);
+    proxy.daemon.announce("no forwarder").announce("was not there").announce("did not end");
+    // All at once: whoever accepts first could have them all.
+    let clients: Vec<_> = (0..CONNECTIONS).map(|_| peer::connect(proxy.port)).collect();
+    let servers: Vec<_> = (0..CONNECTIONS).map(|_| listener.accept().unwrap()).collect();
+    let threads = thread::available_parallelism().unwrap().get();
+    let fair = 2 * CONNECTIONS / threads;
+    wait_for("each thread to watch its part of the sockets", || {
+        let watched = watched_sockets(proxy.daemon.pid());
+        let even = watched.iter().filter(|watched| (fair * 3 / 4..=fair * 5 / 4).contains(watched));
+        (even.count() == threads).then_some(())
+    });
+    drop((clients, servers));
+}
+
+/// How many sockets each runtime of a process waits for.
+fn watched_sockets(process: Pid) -> Vec<usize> {
+    let folder = fs::read_dir(format!("/proc/{process}/fdinfo")).unwrap();
+    let polled = folder.filter_map(|file| {
+        // One that was closed meanwhile is not meant.
+        let text = fs::read_to_string(file.unwrap().path()).ok()?;
+        let mut sockets: Vec<_> =
+            text.lines().filter(|line| line.starts_with("tfd:")).map(str::to_owned).collect();
+        sockets.sort();
+        Some(sockets)
+    });
+    // A runtime has several descriptors of the same.
+    let polled: BTreeSet<_> = polled.collect();
+    polled.into_iter().map(|sockets| sockets.len()).collect()
 }
 
 #[test]
