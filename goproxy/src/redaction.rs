@@ -9,6 +9,7 @@ use std::{
 
 use common::{
     exchange::Exchange,
+    priority,
     wire::{DropReason, Opening},
 };
 use tokio::sync::oneshot;
@@ -28,7 +29,7 @@ pub struct Redaction {
 type Job = (Opening, Exchange, usize);
 
 impl Redaction {
-    /// Starts the thread. It ends once every clone is dropped and everything is queued; the receiver
+    /// Starts the thread, which steps back behind those that relay. It ends once every clone is dropped and everything is queued; the receiver
     /// resolves then.
     ///
     /// # Errors
@@ -44,6 +45,7 @@ impl Redaction {
         let (unsent, _) = mpsc::channel();
         let own = Self { large: unsent, ..redaction.clone() };
         thread::Builder::new().name("redact".to_owned()).spawn(move || {
+            priority::step_back(priority::BEHIND_TRAFFIC);
             for (connection, exchange, reserved) in jobs {
                 own.settle(&connection, exchange, reserved);
             }

@@ -115,11 +115,7 @@ impl Worker {
                 () = drain.started() => return,
             };
             if let Err(error) = accepted.and_then(|arrival| self.give(arrival)) {
-                metrics.accept_failures.inc();
-                static QUIET: Quiet = Quiet::new(Duration::from_secs(5));
-                if let Some(suppressed) = QUIET.speak(Instant::now()) {
-                    tracing::warn!(%error, suppressed, "accept failed; clients wait until it works again");
-                }
+                warn_of_failure(metrics, &error);
                 time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -138,7 +134,7 @@ impl Worker {
         self.kit.drain.spawn_own_on(other, async move {
             match TcpStream::from_std(client) {
                 Ok(client) => serve(client, peer, shared, drain, (place, load)).await,
-                Err(error) => tracing::warn!(%error, "a connection cannot be carried"),
+                Err(error) => warn_of_failure(&shared.outlet.metrics, &error),
             }
         });
         Ok(())
@@ -158,6 +154,14 @@ async fn accept_one(listener: &tokio::net::TcpListener, room: &Arc<Semaphore>) -
     let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
     let (client, peer) = listener.accept().await?;
     Ok((place, client, peer))
+}
+
+fn warn_of_failure(metrics: &Metrics, error: &io::Error) {
+    metrics.accept_failures.inc();
+    static QUIET: Quiet = Quiet::new(Duration::from_secs(5));
+    if let Some(suppressed) = QUIET.speak(Instant::now()) {
+        tracing::warn!(%error, suppressed, "accept failed; clients wait until it works again");
+    }
 }
 
 fn warn_of_full(metrics: &Metrics) {
