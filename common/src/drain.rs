@@ -138,8 +138,8 @@ impl Drain {
         tokio::spawn(self.tasks.track_future(task));
     }
 
-    /// As [`Drain::spawn_own`], on another runtime. That must go on until [`Drain::idle`] has returned there, and who
-    /// calls this [holds](Drain::hold) on.
+    /// As [`Drain::spawn_own`], on another runtime, which must run until [`Drain::idle`] returns there. The caller
+    /// [holds](Drain::hold) the stop meanwhile: else that runtime may have ended, and the task is dropped.
     pub fn spawn_own_on(&self, runtime: &Handle, task: impl Future<Output = ()> + Send + 'static) {
         runtime.spawn(self.tasks.track_future(task));
     }
@@ -182,6 +182,19 @@ mod tests {
         drain.ask();
         drain.idle().await;
         assert_eq!(drain.cut(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_stop_waits_for_who_holds_it_and_for_what_they_give_to_another_runtime() {
+        let drain = Drain::default();
+        let held = drain.hold();
+        drain.ask();
+        time::timeout(Duration::from_secs(60), drain.idle()).await.unwrap_err();
+        drain.spawn_own_on(&Handle::current(), time::sleep(Duration::from_secs(5)));
+        drop(held);
+        let begun = time::Instant::now();
+        drain.idle().await;
+        assert_eq!(begun.elapsed().as_secs(), 5);
     }
 
     #[tokio::test(start_paused = true)]

@@ -114,30 +114,31 @@ impl Worker {
                 accepted = accept_one(&self.listener, room) => accepted,
                 () = drain.started() => return,
             };
-            if let Err(error) = accepted.and_then(|arrival| self.give(arrival)) {
-                warn_of_failure(metrics, &error);
+            if let Err(error) = accepted.map(|arrival| self.give(arrival)) {
+                warn_of_failure(metrics, &error, "accept failed; clients wait until it works again");
                 time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 
     /// Gives it to whoever is to carry it.
-    fn give(&self, (place, client, peer): Arrival) -> io::Result<()> {
+    fn give(&self, (place, client, peer): Arrival) {
         let load = self.crew.give(self.number);
         let other = self.runtimes.get(load.thread()).filter(|_| load.thread() != self.number);
-        let Kit { shared, drain, .. } = self.kit.clone();
+        let (shared, drain) = (self.kit.shared.clone(), self.kit.drain.clone());
         let Some(other) = other else {
-            self.kit.drain.spawn_own(serve(client, peer, shared, drain, (place, load)));
-            return Ok(());
+            return self.kit.drain.spawn_own(serve(client, peer, shared, drain, (place, load)));
         };
-        let client = client.into_std()?;
+        let client = client.into_std();
         self.kit.drain.spawn_own_on(other, async move {
-            match TcpStream::from_std(client) {
+            match client.and_then(TcpStream::from_std) {
                 Ok(client) => serve(client, peer, shared, drain, (place, load)).await,
-                Err(error) => warn_of_failure(&shared.outlet.metrics, &error),
+                Err(error) => {
+                    let lost = "a connection could not be handed to another thread, and is closed";
+                    warn_of_failure(&shared.outlet.metrics, &error, lost);
+                }
             }
         });
-        Ok(())
     }
 }
 
@@ -156,11 +157,11 @@ async fn accept_one(listener: &tokio::net::TcpListener, room: &Arc<Semaphore>) -
     Ok((place, client, peer))
 }
 
-fn warn_of_failure(metrics: &Metrics, error: &io::Error) {
+fn warn_of_failure(metrics: &Metrics, error: &io::Error, what: &str) {
     metrics.accept_failures.inc();
     static QUIET: Quiet = Quiet::new(Duration::from_secs(5));
     if let Some(suppressed) = QUIET.speak(Instant::now()) {
-        tracing::warn!(%error, suppressed, "accept failed; clients wait until it works again");
+        tracing::warn!(%error, suppressed, "{what}");
     }
 }
 

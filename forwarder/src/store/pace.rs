@@ -52,11 +52,14 @@ impl<M: Fn() -> bool> Pace<M> {
 
     /// Between two pieces of the work: rests if the last one had to wait for the processor. Returns whether it did.
     pub(super) fn step(&mut self) -> bool {
-        let rests = self.is_to_rest(Times::now());
-        if rests {
+        let now = Times::now();
+        let rests = self.is_to_rest(now);
+        self.before = if rests {
             self.rest();
-        }
-        self.before = Times::now();
+            Times::now()
+        } else {
+            now
+        };
         rests
     }
 

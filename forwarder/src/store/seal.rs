@@ -10,10 +10,10 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use common::disk;
+use common::{disk, quiet::Quiet};
 use futures::TryStreamExt as _;
 
 use super::checkpoint::{Checkpoint, Segment};
@@ -90,7 +90,10 @@ impl Store {
     pub(super) async fn seal_and_retain(&self) -> anyhow::Result<bool> {
         let sealed = self.seal_next(&mut |_| Ok(())).await?;
         if let Err(error) = self.retain().await {
-            tracing::warn!(error = format!("{error:#}"), "old segments cannot be removed");
+            static QUIET: Quiet = Quiet::new(RETENTION_EVERY);
+            if let Some(suppressed) = QUIET.speak(Instant::now()) {
+                tracing::warn!(error = format!("{error:#}"), suppressed, "old segments cannot be removed");
+            }
         }
         Ok(sealed)
     }

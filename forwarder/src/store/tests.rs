@@ -132,6 +132,21 @@ async fn two_may_seal_at_once() {
     assert_eq!((rows, unsealed_rows(&store), store.counters().backlog_bytes), (30, 0, 0));
 }
 
+#[tokio::test]
+async fn nobody_waits_for_the_checkpoint_while_parquet_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.append(request("a", 1, 1..=20)).await.unwrap();
+    store.roll().await.unwrap();
+    let mut free = None;
+    let mut at = |step| {
+        free = free.or((step == Step::Encoded).then(|| store.checkpoint.try_lock().is_ok()));
+        Ok(())
+    };
+    assert!(store.seal_next(&mut at).await.unwrap());
+    assert_eq!(free, Some(true));
+}
+
 pub(super) fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
