@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use prost::Message as _;
 
 use crate::chunked::{Scanner, Status, content};
-use crate::exchange::{Connection, Exchange};
+use crate::exchange::{Connection, Exchange, Framing, Message};
 use crate::wire;
 
 /// Chunked coding: scanned whole and byte by byte must be the same.
@@ -47,13 +47,16 @@ pub fn wire_exchange(bytes: &[u8]) {
             panic!("prost reads something else: {told:?}");
         }
         let opening = wire::Opening::from(&connection);
-        let entry = opening.with(exchange.clone());
-        let mut exchanges = BytesMut::new();
-        entry.append_to(&mut exchanges);
-        if exchanges.len() != entry.bytes() {
+        let entry = opening.with(&exchange);
+        let mut written = Vec::new();
+        entry.append_to(&mut written);
+        if written.len() != entry.bytes() {
             panic!("an exchange told its length wrong");
         }
-        if only(exchanges) != Some((connection, exchange)) {
+        if written != as_prost_writes(&connection, exchange.clone()) {
+            panic!("prost writes something else: {exchange:?}");
+        }
+        if only(written.as_slice().into()) != Some((connection, exchange)) {
             panic!("an exchange changed when it was written again");
         }
     }
@@ -81,8 +84,54 @@ fn as_told(told: &wire::Exchange, connection: &Connection, exchange: Exchange) -
         connected_at_ns: connection.accepted_at_ns,
         downstream: told.downstream.clone(),
         upstream: told.upstream.clone(),
-        ..exchange.into()
+        ..of_itself(exchange)
     }
+}
+
+/// What an exchange says of itself.
+fn of_itself(exchange: Exchange) -> wire::Exchange {
+    let message = |message: Message| wire::Message {
+        first_byte_ns: message.first_byte_ns,
+        last_byte_ns: message.last_byte_ns,
+        head: message.head,
+        head_bytes: message.head_bytes,
+        framing: match message.framing {
+            Framing::None => wire::Framing::None.into(),
+            Framing::Length => wire::Framing::Length.into(),
+            Framing::Chunked => wire::Framing::Chunked.into(),
+            Framing::Close => wire::Framing::Close.into(),
+        },
+        body: message.body,
+        body_bytes: message.body_bytes,
+        wire_bytes: message.wire_bytes,
+        trailers: message.trailers,
+    };
+    wire::Exchange {
+        index: exchange.index,
+        protocol: exchange.protocol as i32,
+        end: exchange.end as i32,
+        request: Some(message(exchange.request)),
+        response: exchange.response.map(message),
+        informational: exchange.informational,
+        findings: exchange.findings.into_iter().map(|finding| finding as u32).collect(),
+        ..wire::Exchange::default()
+    }
+}
+
+/// What it says of its connection, and then of itself.
+fn as_prost_writes(connection: &Connection, exchange: Exchange) -> Vec<u8> {
+    let of_its_connection = wire::Exchange {
+        connection: connection.number,
+        connected_at_ns: connection.accepted_at_ns,
+        downstream: connection.downstream.to_string(),
+        upstream: connection.upstream.map(|address| address.to_string()).unwrap_or_default(),
+        ..wire::Exchange::default()
+    };
+    let [first, second] = [of_its_connection, of_itself(exchange)].map(|told| told.encode_to_vec());
+    let mut written = BytesMut::new();
+    // A BytesMut grows as needed.
+    prost::encode_length_delimiter(first.len() + second.len(), &mut written).unwrap_or_default();
+    [written.as_ref(), &first, &second].concat()
 }
 
 fn addresses_are(told: &wire::Exchange, connection: &Connection) -> bool {

@@ -7,7 +7,6 @@ mod batches;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::BytesMut;
 use common::{
     exchange::Exchange,
     wire::{self, DropReason, Opening},
@@ -64,15 +63,15 @@ impl Queue {
     /// Takes an exchange that is over; `reserved` bytes of the budget are held by it and pass to the queue.
     /// When there is no room for its encoded form it is dropped whole, and counted.
     pub fn offer(&self, connection: &Opening, exchange: Exchange, reserved: usize) {
-        let entry = connection.with(exchange);
+        let entry = connection.with(&exchange);
         let length = entry.bytes();
         if !self.budget.swap(reserved, length) {
             return self.lost(DropReason::Memory);
         }
         let filled = if length >= LARGE {
-            let mut own = BytesMut::with_capacity(length);
+            let mut own = Vec::with_capacity(length);
             entry.append_to(&mut own);
-            self.batches().push_large(own.freeze())
+            self.batches().push_large(own.into())
         } else {
             self.batches().push(&entry)
         };

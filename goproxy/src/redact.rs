@@ -10,6 +10,7 @@ pub mod json;
 pub mod mask;
 pub mod multipart;
 pub mod names;
+mod near;
 pub mod pairs;
 pub mod patterns;
 #[cfg(test)]
@@ -46,7 +47,9 @@ impl Redactor {
             found |= self.message(response);
         }
         for head in &mut exchange.informational {
-            found |= self.overwrite(head, |bytes, spots| drop(head::find(bytes, self, spots)));
+            found |= self.overwrite(head, |bytes, spots| {
+                head::find(bytes, self, spots);
+            });
         }
         if found && !exchange.findings.contains(&Finding::Redacted) {
             exchange.findings.push(Finding::Redacted);
@@ -73,10 +76,12 @@ impl Redactor {
         let mut kind = body::Kind::default();
         let mut found =
             self.overwrite(&mut message.head, |bytes, spots| kind = head::find(bytes, self, spots));
-        found |= self.overwrite(&mut message.trailers, |bytes, spots| drop(head::find(bytes, self, spots)));
+        found |= self.overwrite(&mut message.trailers, |bytes, spots| {
+            head::find(bytes, self, spots);
+        });
         let framing = message.framing;
         found |= self.overwrite(&mut message.body, |bytes, spots| {
-            body::find(bytes, framing, &kind, self, spots);
+            body::find(bytes, framing, kind, self, spots);
         });
         found
     }

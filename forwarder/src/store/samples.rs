@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use arrow::array::RecordBatch;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use common::exchange::{Connection, End, Exchange, Framing, Message, Protocol};
 use common::wire;
 
@@ -89,16 +89,16 @@ pub(crate) fn exchange(sequence: u64) -> Exchange {
 }
 
 pub(crate) fn request(proxy: &str, epoch: u64, sequences: RangeInclusive<u64>) -> wire::CaptureRequest {
-    let mut exchanges = BytesMut::new();
+    let mut exchanges = Vec::new();
     for sequence in sequences.clone() {
-        wire::Opening::from(&connection(sequence / 100)).with(exchange(sequence)).append_to(&mut exchanges);
+        wire::Opening::from(&connection(sequence / 100)).with(&exchange(sequence)).append_to(&mut exchanges);
     }
     wire::CaptureRequest {
         proxy_id: proxy.to_owned(),
         epoch,
         first_sequence: *sequences.start(),
         count: u32::try_from(sequences.clone().count()).unwrap(),
-        exchanges: exchanges.freeze(),
+        exchanges: exchanges.into(),
         report: Some(report(*sequences.end())),
     }
 }

@@ -27,9 +27,9 @@ fn small(sequence: u64) -> wire::CaptureRequest {
     exchange.request.head = "GET / HTTP/1.1\r\n\r\n".into();
     exchange.request.body = bytes::Bytes::new();
     exchange.response = None;
-    let mut exchanges = bytes::BytesMut::new();
-    wire::Opening::from(&samples::connection(0)).with(exchange).append_to(&mut exchanges);
-    wire::CaptureRequest { exchanges: exchanges.freeze(), ..request("a", 1, sequence..=sequence) }
+    let mut exchanges = Vec::new();
+    wire::Opening::from(&samples::connection(0)).with(&exchange).append_to(&mut exchanges);
+    wire::CaptureRequest { exchanges: exchanges.into(), ..request("a", 1, sequence..=sequence) }
 }
 
 #[tokio::test]

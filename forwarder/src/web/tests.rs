@@ -2,7 +2,7 @@
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use common::exchange::{End, Exchange, Finding, Framing};
 use common::wire;
 use tower::ServiceExt as _;
@@ -46,9 +46,9 @@ async fn get_page(router: &Router, path: &str) -> Answer {
 }
 
 async fn keep(store: &Store, exchanges: &[Exchange]) {
-    let mut bytes = BytesMut::new();
+    let mut bytes = Vec::new();
     for exchange in exchanges {
-        wire::Opening::from(&connection(0)).with(exchange.clone()).append_to(&mut bytes);
+        wire::Opening::from(&connection(0)).with(exchange).append_to(&mut bytes);
     }
     store.register(registration("odd", 1)).await.unwrap();
     let batch = wire::CaptureRequest {
@@ -56,7 +56,7 @@ async fn keep(store: &Store, exchanges: &[Exchange]) {
         epoch: 1,
         first_sequence: 1,
         count: u32::try_from(exchanges.len()).unwrap(),
-        exchanges: bytes.freeze(),
+        exchanges: bytes.into(),
         report: Some(report(exchanges.len() as u64)),
     };
     store.append(batch).await.unwrap();

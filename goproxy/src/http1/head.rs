@@ -91,10 +91,10 @@ impl<S: StartLine> Head<S> {
             if rest.is_empty() {
                 return (consumed, Progress::More);
             }
-            let (line, start) = match self.lines.cut(rest, out) {
-                Cut::Line(line, length) => {
+            let (line, is_plain, start) = match self.lines.cut(rest, out) {
+                Cut::Line(line, length, is_plain) => {
                     consumed += length;
-                    (line, self.start)
+                    (line, is_plain, self.start)
                 }
                 Cut::Rest(length) => {
                     consumed += length;
@@ -139,6 +139,9 @@ impl<S: StartLine> Head<S> {
             if text.len() == line.len() {
                 self.findings.add(Finding::BareLf);
             }
+            if !is_plain && memchr2(b'\r', 0, text).is_some() {
+                self.findings.add(Finding::ControlByte);
+            }
             match start {
                 Some(start) if text.is_empty() => return (consumed, Progress::Complete(start)),
                 Some(_) => {
@@ -152,15 +155,10 @@ impl<S: StartLine> Head<S> {
                     };
                     fields.line(text);
                 }
-                None => {
-                    if memchr2(b'\r', 0, text).is_some() {
-                        self.findings.add(Finding::ControlByte);
-                    }
-                    match S::parse(text, &mut self.findings) {
-                        Some(start) => self.start = Some(start),
-                        None => return (consumed, Progress::BadStart),
-                    }
-                }
+                None => match S::parse(text, &mut self.findings) {
+                    Some(start) => self.start = Some(start),
+                    None => return (consumed, Progress::BadStart),
+                },
             }
         }
     }
@@ -186,9 +184,6 @@ struct Fields<'a> {
 
 impl Fields<'_> {
     fn line(self, line: &[u8]) {
-        if memchr2(b'\r', 0, line).is_some() {
-            self.findings.add(Finding::ControlByte);
-        }
         if let [b' ' | b'\t', ..] = line {
             self.findings.add(Finding::FoldedField);
             match self.last {

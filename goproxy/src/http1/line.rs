@@ -1,6 +1,6 @@
 //! Pure. Cuts a head into its lines, which may come in parts.
 
-use memchr::memchr;
+use memchr::{memchr, memchr3};
 
 use super::memory::Account;
 use crate::decode::Output;
@@ -15,8 +15,9 @@ const FREE_BYTES: usize = 1024;
 /// What the given bytes begin with. The number is how many of them that is.
 #[derive(Debug)]
 pub(super) enum Cut<'a> {
-    /// A line with its LF, and with the parts of it that came earlier.
-    Line(&'a [u8], usize),
+    /// A line with its LF, and with the parts of it that came earlier; `true` when it is known that there is no CR and no
+    /// NUL before its end.
+    Line(&'a [u8], usize, bool),
     /// The start of a line that is too long to be looked at whole.
     Long(&'a [u8], usize),
     /// More of a line whose start was handed out as too long.
@@ -37,21 +38,28 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    /// What the given bytes begin with.
+    #[inline]
     pub(super) fn cut<'a>(&'a mut self, bytes: &'a [u8], out: &mut dyn Output) -> Cut<'a> {
         if self.used {
             self.partial.clear();
             self.used = false;
         }
-        let end = memchr(b'\n', bytes).map(|at| at + 1);
+        match line_end(bytes) {
+            (Some(length @ ..=MAX_LINE_BYTES), is_plain) if self.partial.is_empty() && !self.skipping => {
+                Cut::Line(bytes.get(..length).unwrap_or(bytes), length, is_plain)
+            }
+            (end, _) => self.cut_part(bytes, end, out),
+        }
+    }
+
+    fn cut_part<'a>(&'a mut self, bytes: &'a [u8], end: Option<usize>, out: &mut dyn Output) -> Cut<'a> {
         let length = end.unwrap_or(bytes.len());
         if self.skipping {
             self.skipping = end.is_none();
             return Cut::Rest(length);
         }
         let line = bytes.get(..length).unwrap_or(bytes);
-        if self.partial.is_empty() && end.is_some() && length <= MAX_LINE_BYTES {
-            return Cut::Line(line, length);
-        }
         let room = MAX_LINE_BYTES - self.partial.len();
         let remembered = self.remember(line.get(..room).unwrap_or(line), out);
         if !remembered || length > room {
@@ -63,7 +71,7 @@ impl Lines {
             return Cut::Part(&self.partial);
         }
         self.used = true;
-        Cut::Line(&self.partial, length)
+        Cut::Line(&self.partial, length, false)
     }
 
     fn remember(&mut self, bytes: &[u8], out: &mut dyn Output) -> bool {
@@ -83,5 +91,16 @@ impl Lines {
             self.partial = Vec::new();
             self.account.close(out);
         }
+    }
+}
+
+/// How long the first line is, and whether it is known that there is no CR and no NUL before its end: one search
+/// tells both of nearly every line.
+fn line_end(bytes: &[u8]) -> (Option<usize>, bool) {
+    let Some(at) = memchr3(b'\n', b'\r', 0, bytes) else { return (None, false) };
+    match bytes.get(at..) {
+        Some([b'\n', ..]) => (Some(at + 1), true),
+        Some([b'\r', b'\n', ..]) => (Some(at + 2), true),
+        rest => (rest.and_then(|rest| memchr(b'\n', rest)).map(|distance| at + distance + 1), false),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use common::wire::{self, DropReason};
 
 use super::Counts;
@@ -51,7 +51,7 @@ pub(super) struct Batches {
     before: Tally,
     acknowledged: u64,
     /// What is being filled; its exchanges are the last of those sequenced.
-    open: BytesMut,
+    open: Vec<u8>,
     open_count: u32,
     /// Closed batches, the first `sent` of which are on their way.
     closed: VecDeque<Batch>,
@@ -66,7 +66,7 @@ impl Batches {
             tally: Tally::default(),
             before: Tally::default(),
             acknowledged: 0,
-            open: BytesMut::new(),
+            open: Vec::new(),
             open_count: 0,
             closed: VecDeque::new(),
             sent: 0,
@@ -137,7 +137,7 @@ impl Batches {
             self.open.clear();
             exact
         } else {
-            std::mem::take(&mut self.open).freeze()
+            std::mem::take(&mut self.open).into()
         };
         let first_sequence = self.tally.sequenced + 1 - u64::from(self.open_count);
         let report = self.report();

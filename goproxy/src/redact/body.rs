@@ -11,26 +11,98 @@ use super::{Category, Redactor, Spot, json, multipart, pairs, patterns, xml};
 const MOST_DECODED_BYTES: u64 = 4 << 20;
 
 /// What a head says of its body.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Kind {
-    media: Vec<u8>,
-    codings: Vec<u8>,
+    media: Media,
+    coding: Coding,
+}
+
+/// The types that are looked into in ways of their own.
+#[derive(Clone, Copy, Debug, Default)]
+enum Media {
+    /// Nothing else is looked for in it.
+    ApplicationJson,
+    /// Text that must begin as JSON to be some.
+    Json,
+    Form,
+    Multipart,
+    Markup,
+    Binary,
+    #[default]
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Coding {
+    #[default]
+    Identity,
+    Gzip,
+    Deflate,
+    Unknown,
 }
 
 impl Kind {
-    /// Hears a field of the head; `value` begins with the colon.
+    /// Hears a field of the head.
     pub fn hear(&mut self, name: &[u8], value: &[u8]) {
-        let told = || value.get(1..).unwrap_or_default().trim_ascii().to_ascii_lowercase();
-        if name.eq_ignore_ascii_case(b"content-type") {
-            self.media = told();
-        } else if name.eq_ignore_ascii_case(b"content-encoding") {
-            self.codings = told();
+        match name.len() {
+            12 if name.eq_ignore_ascii_case(b"content-type") => self.media = Media::of(value.trim_ascii()),
+            16 if name.eq_ignore_ascii_case(b"content-encoding") => {
+                self.coding = Coding::of(value.trim_ascii());
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Media {
+    /// The kind of a media type (RFC 9110 §8.3.1), whatever its parameters.
+    fn of(value: &[u8]) -> Self {
+        const JSON: &[u8] = b"application/json";
+        if value.get(..JSON.len()).is_some_and(|start| start.eq_ignore_ascii_case(JSON))
+            && matches!(value.get(JSON.len()), None | Some(b';' | b' '))
+        {
+            return Self::ApplicationJson;
+        }
+        let whole = value.split(|byte| matches!(byte, b';' | b' ')).next().unwrap_or(value);
+        let mut parts = whole.splitn(2, |byte| *byte == b'/');
+        let (kind, subtype) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let is = |name: &str| kind.eq_ignore_ascii_case(name.as_bytes());
+        let has = |part: &str| {
+            subtype.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part.as_bytes()))
+        };
+        if ["image", "video", "audio", "font"].into_iter().any(is) || has("octet-stream") || has("zip") {
+            Self::Binary
+        } else if is("multipart") {
+            Self::Multipart
+        } else if has("x-www-form-urlencoded") {
+            Self::Form
+        } else if has("xml") || has("html") {
+            Self::Markup
+        } else if has("json") {
+            Self::Json
+        } else {
+            Self::Other
+        }
+    }
+}
+
+impl Coding {
+    fn of(value: &[u8]) -> Self {
+        let is = |name: &str| value.eq_ignore_ascii_case(name.as_bytes());
+        if is("") || is("identity") {
+            Self::Identity
+        } else if is("gzip") || is("x-gzip") {
+            Self::Gzip
+        } else if is("deflate") {
+            Self::Deflate
+        } else {
+            Self::Unknown
         }
     }
 }
 
 /// Finds them in a body as it stands on the wire, cut short or not.
-pub fn find(raw: &[u8], framing: Framing, kind: &Kind, redactor: &Redactor, spots: &mut Vec<Spot>) {
+pub fn find(raw: &[u8], framing: Framing, kind: Kind, redactor: &Redactor, spots: &mut Vec<Spot>) {
     if raw.is_empty() {
         return;
     }
@@ -63,17 +135,17 @@ fn place(spot: &Spot, pieces: &[Range<usize>], spots: &mut Vec<Spot>) {
     }
 }
 
-fn in_content(content: &[u8], kind: &Kind, redactor: &Redactor, spots: &mut Vec<Spot>) {
-    let decoded = match kind.codings.as_slice() {
-        b"" | b"identity" => return in_plain(content, kind, redactor, spots),
-        b"gzip" | b"x-gzip" => decode(MultiGzDecoder::new(content)),
-        b"deflate" => decode(ZlibDecoder::new(content)).or_else(|| decode(DeflateDecoder::new(content))),
-        _ => None,
+fn in_content(content: &[u8], kind: Kind, redactor: &Redactor, spots: &mut Vec<Spot>) {
+    let decoded = match kind.coding {
+        Coding::Identity => return in_plain(content, kind.media, redactor, spots),
+        Coding::Gzip => decode(MultiGzDecoder::new(content)),
+        Coding::Deflate => decode(ZlibDecoder::new(content)).or_else(|| decode(DeflateDecoder::new(content))),
+        Coding::Unknown => None,
     };
     let hides = match decoded {
         Some(plain) => {
             let mut inside = Vec::new();
-            in_plain(&plain, kind, redactor, &mut inside);
+            in_plain(&plain, kind.media, redactor, &mut inside);
             !inside.is_empty()
         }
         None => !redactor.keep_unreadable,
@@ -94,33 +166,24 @@ fn decode(decoder: impl std::io::Read) -> Option<Vec<u8>> {
     ((plain.len() as u64) < MOST_DECODED_BYTES).then_some(plain)
 }
 
-fn in_plain(content: &[u8], kind: &Kind, redactor: &Redactor, spots: &mut Vec<Spot>) {
-    let media = kind.media.as_slice();
+fn in_plain(content: &[u8], media: Media, redactor: &Redactor, spots: &mut Vec<Spot>) {
     patterns::find(content, spots);
-    if media.starts_with(b"application/json") {
-        patterns::find_cards(content, spots);
-        return json::find(content, &redactor.fields, spots);
-    }
-    let is = |part: &[u8]| memchr::memmem::find(media, part).is_some();
-    if is(b"image/") || is(b"video/") || is(b"audio/") || is(b"font/") || is(b"octet-stream") || is(b"zip") {
+    if matches!(media, Media::Binary) {
         return;
     }
     patterns::find_cards(content, spots);
     let fields = &redactor.fields;
-    if is(b"x-www-form-urlencoded") {
-        pairs::find(content.trim_ascii_end(), 0, fields, spots);
-    } else if is(b"multipart/") {
-        multipart::find(content, fields, spots);
-    } else if is(b"xml") || is(b"html") {
-        xml::find(content, fields, spots);
-    } else {
+    match (media, content.trim_ascii_start().first()) {
+        (Media::Binary, _) => {}
+        (Media::Form, _) => pairs::find(content.trim_ascii_end(), 0, fields, spots),
+        (Media::Multipart, _) => multipart::find(content, fields, spots),
+        (Media::Markup, _) => xml::find(content, fields, spots),
+        (Media::ApplicationJson, _) => json::find(content, fields, spots),
         // Many say text/plain, or nothing, and send one of these.
-        match content.trim_ascii_start().first() {
-            Some(b'{' | b'[' | b'"') => json::find(content, fields, spots),
-            Some(b'<') => xml::find(content, fields, spots),
-            _ if is(b"json") => json::find(content, fields, spots),
-            _ if content.len() < 4096 => pairs::find(content.trim_ascii_end(), 0, fields, spots),
-            _ => {}
-        }
+        (Media::Json | Media::Other, Some(b'{' | b'[' | b'"')) => json::find(content, fields, spots),
+        (Media::Json | Media::Other, Some(b'<')) => xml::find(content, fields, spots),
+        (Media::Json, _) => json::find(content, fields, spots),
+        (Media::Other, _) if content.len() < 4096 => pairs::find(content.trim_ascii_end(), 0, fields, spots),
+        (Media::Other, _) => {}
     }
 }

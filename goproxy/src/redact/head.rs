@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use memchr::{memchr, memchr2, memmem::Finder, memrchr};
 
-use super::{Category, Redactor, Spot, body::Kind, pairs, patterns};
+use super::{Category, Redactor, Spot, body::Kind, near, pairs, patterns};
 
 /// Built once: that takes longer than to search a head.
 static AUTHORITY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"://"));
@@ -12,6 +12,9 @@ static AUTHORITY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"://
 /// Finds them in a head or a trailer section, cut short or not. Returns what it says of the body.
 pub fn find(bytes: &[u8], redactor: &Redactor, spots: &mut Vec<Spot>) -> Kind {
     let mut kind = Kind::default();
+    if bytes.is_empty() {
+        return kind;
+    }
     patterns::find(bytes, spots);
     // Most heads have no URL and no query in them.
     let has_urls = memchr2(b'?', b'#', bytes).is_some() || AUTHORITY.find(bytes).is_some();
@@ -20,21 +23,21 @@ pub fn find(bytes: &[u8], redactor: &Redactor, spots: &mut Vec<Spot>) -> Kind {
     while at < bytes.len() {
         let end = line_end(bytes, at);
         let line = bytes.get(at..end).unwrap_or_default();
-        let colon = memchr(b':', line).filter(|_| !is_first || is_field(line));
-        match colon.and_then(|colon| line.split_at_checked(colon)) {
+        match cut(line).filter(|(name, _)| !is_first || is_name(name)) {
             Some((name, value)) => {
-                let colon = at + name.len();
+                let at = at + name.len() + 1;
                 let name = name.trim_ascii();
                 kind.hear(name, value);
-                let in_value = field(name, value, colon, redactor, spots);
-                if let Some((value, at)) = in_value.filter(|_| has_urls) {
+                if redactor.headers.contains(name) {
+                    secret(name, value, at, spots);
+                } else if has_urls {
                     find_in_value(value, at, redactor, spots);
                 }
             }
             None if has_urls => find_in_value(line, at, redactor, spots),
             None => {}
         }
-        is_first &= line.trim_ascii().is_empty();
+        is_first = is_first && line.trim_ascii().is_empty();
         at = end;
     }
     kind
@@ -52,28 +55,23 @@ fn line_end(bytes: &[u8], from: usize) -> usize {
     bytes.len()
 }
 
+/// What stands before and behind the colon.
+fn cut(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, behind) = line.split_at_checked(near::find(b':', line)?)?;
+    Some((name, behind.get(1..)?))
+}
+
 /// A trailer section has no start line: what looks like a field is one.
-fn is_field(line: &[u8]) -> bool {
-    let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// `value` begins with the colon, at `at`. Returns what may be a URL, and where it begins, unless it is a secret.
-fn field<'a>(
-    name: &[u8],
-    value: &'a [u8],
-    at: usize,
-    redactor: &Redactor,
-    spots: &mut Vec<Spot>,
-) -> Option<(&'a [u8], usize)> {
-    let told = value.get(1..).unwrap_or_default();
-    let start = at + 1 + (told.len() - told.trim_ascii_start().len());
-    let told = told.trim_ascii();
+/// The value of a field that is a secret, which stands at `at`.
+fn secret(name: &[u8], value: &[u8], at: usize, spots: &mut Vec<Spot>) {
+    let start = at + (value.len() - value.trim_ascii_start().len());
+    let told = value.trim_ascii();
     if told.is_empty() {
-        return None;
-    }
-    if !redactor.headers.contains(name) {
-        return Some((told, start));
+        return;
     }
     if name.eq_ignore_ascii_case(b"cookie") {
         cookies(told, start, spots);
@@ -86,7 +84,6 @@ fn field<'a>(
         let secret = start + scheme.map_or(0, |space| space + 1);
         spots.push(Spot { range: secret..start + told.len(), category: Category::Header });
     }
-    None
 }
 
 fn cookies(value: &[u8], at: usize, spots: &mut Vec<Spot>) {

@@ -2,13 +2,34 @@
 
 use std::borrow::Cow;
 
-use super::{Category, Spot, names::Names};
+use memchr::{memchr, memchr_iter};
+
+use super::{Category, Spot, names::Names, near};
 
 /// A string in a string is looked into so many times.
 const NESTED: u8 = 3;
 
 /// Finds them.
 pub fn find(bytes: &[u8], fields: &Names, spots: &mut Vec<Spot>) {
+    if may_name_secrets(bytes, fields) {
+        walk(bytes, fields, spots);
+    }
+}
+
+/// Whether it is worth a walk: most documents name nothing secret, which their colons tell sooner. Where nothing is
+/// escaped, a name is what stands between two quotes that follow each other, with a colon behind them.
+fn may_name_secrets(bytes: &[u8], fields: &Names) -> bool {
+    memchr(b'\\', bytes).is_some()
+        || memchr_iter(b':', bytes).any(|colon| {
+            let before = bytes.get(..colon).unwrap_or_default().trim_ascii_end();
+            before.strip_suffix(b"\"").is_some_and(|before| {
+                let name = || before.rsplit(|byte| *byte == b'"').next().unwrap_or(before);
+                fields.may_end(before) && fields.contains(name())
+            })
+        })
+}
+
+fn walk(bytes: &[u8], fields: &Names, spots: &mut Vec<Spot>) {
     Walk { bytes, fields, spots, nested: NESTED }.run();
 }
 
@@ -29,11 +50,12 @@ impl Walk<'_> {
         while let Some(&byte) = self.bytes.get(at) {
             match byte {
                 b'"' => {
-                    let end = string_end(self.bytes, at + 1);
+                    let (end, has_escapes) = string_end(self.bytes, at + 1);
                     let text = self.bytes.get(at + 1..end).unwrap_or_default();
                     let behind = skip_space(self.bytes, end + 1);
                     if self.bytes.get(behind) == Some(&b':') {
-                        secret = self.fields.contains(&plain(text));
+                        let name = if has_escapes { Cow::Owned(unescape(text)) } else { Cow::Borrowed(text) };
+                        secret = self.fields.contains(&name);
                         at = behind + 1;
                         continue;
                     }
@@ -85,16 +107,19 @@ impl Walk<'_> {
     }
 }
 
-fn string_end(bytes: &[u8], from: usize) -> usize {
+/// Where the string ends that begins here, and whether something in it is escaped.
+fn string_end(bytes: &[u8], from: usize) -> (usize, bool) {
     let mut at = from;
-    while let Some(distance) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+    let mut has_escapes = false;
+    while let Some(distance) = bytes.get(at..).and_then(|rest| near::find_either(b'"', b'\\', rest)) {
         at += distance;
         if bytes.get(at) == Some(&b'"') {
-            return at;
+            return (at, has_escapes);
         }
+        has_escapes = true;
         at += 2;
     }
-    bytes.len()
+    (bytes.len(), has_escapes)
 }
 
 fn skip_space(bytes: &[u8], from: usize) -> usize {
@@ -106,10 +131,6 @@ fn number_end(bytes: &[u8], from: usize) -> usize {
     let rest = bytes.get(from..).unwrap_or_default();
     let part = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
     from + rest.iter().take_while(part).count()
-}
-
-fn plain(text: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr(b'\\', text).is_some() { Cow::Owned(unescape(text)) } else { Cow::Borrowed(text) }
 }
 
 fn unescape(text: &[u8]) -> Vec<u8> {
@@ -141,4 +162,30 @@ fn unescape(text: &[u8]) -> Vec<u8> {
         };
     }
     plain
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_the_colons_tell_is_what_a_walk_finds(parts in prop::collection::vec(
+            prop_oneof![
+                Just("\""), Just("\": "), Just("\":\""), Just(","), Just(":"), Just("{"), Just("}"), Just("["), Just("7"),
+                Just("\\"), Just("\\\""), Just("\\u0022"), Just("{\\\"pin\\\":1}"), Just(" "),
+                Just("pin"), Just("pass"), Just("word"), Just("db_pass-word"), Just("name"),
+            ],
+            0..24,
+        )) {
+            let text = parts.concat();
+            let fields = Names::new(["pin", "password"]);
+            let [mut found, mut walked] = [Vec::new(), Vec::new()];
+            find(text.as_bytes(), &fields, &mut found);
+            walk(text.as_bytes(), &fields, &mut walked);
+            prop_assert_eq!(found, walked);
+        }
+    }
 }

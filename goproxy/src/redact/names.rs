@@ -11,28 +11,53 @@ const LONGEST: usize = 128;
 pub struct Names {
     /// Folded and backwards, sorted: those that end in the same byte stand together.
     names: Vec<Vec<u8>>,
-    /// Which bytes they end in, two of them if they have two: most names that are asked for end in others.
     ends: Ends,
 }
 
-/// Pairs of letters, the last one first, by five bits of each, which tell letters apart.
+/// Which three bytes the names end in, the last one first: most names that are asked for end in others. The first table
+/// has a row for the last byte and in it a bit for each byte before it, the second one has the same for the next two.
 #[derive(Clone, Debug)]
-struct Ends([u32; 32]);
+struct Ends([[u32; CLASSES]; 2]);
+
+const CLASSES: usize = 32;
+/// The class of what does not count in a name.
+const SKIPPED: u8 = 31;
+
+/// Letters have a class each, whatever their case; what else counts shares one.
+const fn class(byte: u8) -> u8 {
+    match byte {
+        b'a'..=b'z' => byte - b'a' + 1,
+        b'A'..=b'Z' => byte - b'A' + 1,
+        b'_' | b'-' => SKIPPED,
+        _ => 0,
+    }
+}
 
 impl Ends {
     fn of(names: &[Vec<u8>]) -> Self {
-        let mut ends = Self([0; 32]);
+        let mut ends = Self([[0; CLASSES]; 2]);
         for name in names {
-            let Some((last, before)) = name.split_first() else { continue };
-            if let Some(row) = ends.0.get_mut(usize::from(*last & 31)) {
-                *row |= before.first().map_or(u32::MAX, |before| 1 << (before & 31));
+            for (at, table) in ends.0.iter_mut().enumerate() {
+                // What may stand before a name that is no longer is anything.
+                let before = name.get(at + 1).map_or(u32::MAX, |before| 1 << class(*before));
+                match name.get(at).map(|byte| table.get_mut(usize::from(class(*byte)))) {
+                    Some(row) => row.into_iter().for_each(|row| *row |= before),
+                    None => table.fill(u32::MAX),
+                }
             }
         }
         ends
     }
 
-    fn may_end(&self, last: u8, before: u8) -> bool {
-        self.0.get(usize::from(last & 31)).is_some_and(|row| row & (1 << (before & 31)) != 0)
+    /// Whether one of them may end in these, of which the last comes first; 0 is where there is none.
+    fn may_be(&self, end: [u8; 3]) -> bool {
+        let classes = end.map(class);
+        let [last, before, third] = classes;
+        let [first, second] = &self.0;
+        let has = |table: &[u32; CLASSES], class: u8, before: u8| {
+            table.get(usize::from(class)).is_some_and(|row| row & (1 << before) != 0)
+        };
+        classes.contains(&SKIPPED) || has(first, last, before) && has(second, before, third)
     }
 }
 
@@ -46,25 +71,38 @@ impl Names {
         Self { names, ends }
     }
 
+    /// Whether one of them may stand at the end of this; a quick look.
+    pub fn may_end(&self, bytes: &[u8]) -> bool {
+        self.ends.may_be(match bytes {
+            [.., third, before, last] => [*last, *before, *third],
+            [before, last] => [*last, *before, 0],
+            _ => [bytes.first().copied().unwrap_or_default(), 0, 0],
+        })
+    }
+
     /// Whether this is one of them.
     pub fn contains(&self, name: &[u8]) -> bool {
-        let mut backwards = name.iter().rev().copied().filter_map(fold);
-        let Some(end) = backwards.next() else { return false };
-        if name.len() > LONGEST || !self.ends.may_end(end, backwards.next().unwrap_or_default()) {
+        if !self.may_end(name) {
             return false;
         }
+        let told = || name.iter().rev().copied().filter_map(fold);
+        let Some(end) = told().next().filter(|_| name.len() <= LONGEST) else { return false };
         let first = self.names.partition_point(|known| known.first() < Some(&end));
         let mut same_end = self.names.iter().skip(first).take_while(|known| known.first() == Some(&end));
         same_end.any(|known| {
-            let mut told = name.iter().rev().copied().filter_map(fold);
+            let mut told = told();
             let ends_in_it = known.iter().all(|byte| told.next() == Some(*byte));
             ends_in_it && (known.len() >= SUFFIX_LENGTH || told.next().is_none())
         })
     }
 }
 
+fn is_separator(byte: u8) -> bool {
+    matches!(byte, b'_' | b'-')
+}
+
 fn fold(byte: u8) -> Option<u8> {
-    (!matches!(byte, b'_' | b'-')).then_some(byte.to_ascii_lowercase())
+    (!is_separator(byte)).then_some(byte.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, Input, Match, Span, packed};
 use memchr::memmem;
 
 use super::{Category, Spot};
@@ -27,23 +27,41 @@ const STARTS: [&str; 14] = [
 /// An issuer's token is at least so long behind its prefix.
 const SHORTEST_KEY: usize = 16;
 
-/// None of them begins another or stands in it; only for the leftmost kind are they looked for many bytes at a time.
-static FINDER: LazyLock<Option<AhoCorasick>> =
-    LazyLock::new(|| AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(STARTS).ok());
+/// None of them begins another or stands in it.
+static FINDER: LazyLock<Finder> = LazyLock::new(Finder::new);
+
+/// Looks for many bytes at a time where the processor can.
+enum Finder {
+    Packed(packed::Searcher),
+    Automaton(Option<AhoCorasick>),
+}
+
+impl Finder {
+    fn new() -> Self {
+        match packed::Searcher::new(STARTS) {
+            Some(packed) => Self::Packed(packed),
+            None => Self::Automaton(AhoCorasick::new(STARTS).ok()),
+        }
+    }
+
+    fn next(&self, bytes: &[u8], from: usize) -> Option<Match> {
+        match self {
+            Self::Packed(packed) => packed.find_in(bytes, Span::from(from..bytes.len())),
+            Self::Automaton(automaton) => automaton.as_ref()?.find(Input::new(bytes).span(from..bytes.len())),
+        }
+    }
+}
 
 /// Finds them.
 pub fn find(bytes: &[u8], spots: &mut Vec<Spot>) {
-    let Some(finder) = &*FINDER else { return };
     let mut done = 0;
-    for found in finder.find_iter(bytes) {
-        if found.start() < done {
-            continue;
-        }
+    while let Some(found) = FINDER.next(bytes, done) {
         let spot = match found.pattern().as_usize() {
             0 => jwt(bytes, found.start()),
             1 => private_key(bytes, found.end()),
             _ => issued(bytes, found.start(), found.end()),
         };
+        done = found.end();
         if let Some(spot) = spot {
             done = spot.range.end;
             spots.push(spot);

@@ -11,7 +11,6 @@ mod traffic;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::BytesMut;
 use clap::Parser;
 use common::wire::{
     self, CaptureRequest, CheckInRequest, RegisterRequest, Report,
@@ -73,10 +72,10 @@ async fn main() {
         let mut sequence = 0;
         while sequence < args.count {
             let first_sequence = sequence + 1;
-            let mut bytes = BytesMut::with_capacity(BATCH_BYTES + 4096);
+            let mut bytes = Vec::with_capacity(BATCH_BYTES + 4096);
             while bytes.len() < BATCH_BYTES && sequence < args.count {
                 let (connection, exchange) = traffic.next();
-                wire::Opening::from(&connection).with(exchange).append_to(&mut bytes);
+                wire::Opening::from(&connection).with(&exchange).append_to(&mut bytes);
                 sequence += 1;
             }
             let batch = CaptureRequest {
@@ -84,7 +83,7 @@ async fn main() {
                 epoch,
                 first_sequence,
                 count: u32::try_from(sequence - first_sequence + 1).expect("a batch is small"),
-                exchanges: bytes.freeze(),
+                exchanges: bytes.into(),
                 report: Some(Report { seen: sequence, sequenced: sequence, ..Report::default() }),
             };
             batches.send(batch).await.expect("the forwarder listens");

@@ -1,8 +1,7 @@
 //! Pure. Exchanges off the wire or off disk, read where they lie: nothing of them is copied.
 //!
 //! The forwarder reads each exchange twice, and most of what it then does is to look at a few bytes of it; messages
-//! that own what they hold would be most of that work. What is read here is written by prost, and means the
-//! same to it.
+//! that own what they hold would be most of that work. What is read here means the same to prost.
 
 use bytes::Bytes;
 
