@@ -70,13 +70,15 @@ impl Forwarder {
         serde_json::from_str(&http::get(self.analyzer, path)).expect("as JSON")
     }
 
-    /// The rows that this statement selects.
+    /// The rows that this statement selects, asked for again while that takes longer than a statement may: what is not
+    /// sealed yet is read slowly.
     ///
     /// # Panics
     /// When it is refused.
     pub fn sql(&self, statement: &str) -> Vec<Value> {
-        let answer: Value =
-            serde_json::from_str(&http::post(self.analyzer, "/api/v1/sql", statement)).expect("as JSON");
+        let ask = || http::post_in_time(self.analyzer, "/api/v1/sql", statement);
+        let answer = wait_for(format!("an answer to {statement}"), ask);
+        let answer: Value = serde_json::from_str(&answer).expect("as JSON");
         answer["rows"].as_array().cloned().expect("rows")
     }
 
