@@ -10,7 +10,6 @@ pub mod json;
 pub mod mask;
 pub mod multipart;
 pub mod names;
-mod near;
 pub mod pairs;
 pub mod patterns;
 #[cfg(test)]

@@ -20,9 +20,6 @@ pub struct Kind {
 /// The types that are looked into in ways of their own.
 #[derive(Clone, Copy, Debug, Default)]
 enum Media {
-    /// Nothing else is looked for in it.
-    ApplicationJson,
-    /// Text that must begin as JSON to be some.
     Json,
     Form,
     Multipart,
@@ -57,12 +54,6 @@ impl Kind {
 impl Media {
     /// The kind of a media type (RFC 9110 §8.3.1), whatever its parameters.
     fn of(value: &[u8]) -> Self {
-        const JSON: &[u8] = b"application/json";
-        if value.get(..JSON.len()).is_some_and(|start| start.eq_ignore_ascii_case(JSON))
-            && matches!(value.get(JSON.len()), None | Some(b';' | b' '))
-        {
-            return Self::ApplicationJson;
-        }
         let whole = value.split(|byte| matches!(byte, b';' | b' ')).next().unwrap_or(value);
         let mut parts = whole.splitn(2, |byte| *byte == b'/');
         let (kind, subtype) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -70,7 +61,11 @@ impl Media {
         let has = |part: &str| {
             subtype.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part.as_bytes()))
         };
-        if ["image", "video", "audio", "font"].into_iter().any(is) || has("octet-stream") || has("zip") {
+        if whole.eq_ignore_ascii_case(b"application/json") {
+            // The most frequent one.
+            Self::Json
+        } else if ["image", "video", "audio", "font"].into_iter().any(is) || has("octet-stream") || has("zip")
+        {
             Self::Binary
         } else if is("multipart") {
             Self::Multipart
@@ -168,22 +163,28 @@ fn decode(decoder: impl std::io::Read) -> Option<Vec<u8>> {
 
 fn in_plain(content: &[u8], media: Media, redactor: &Redactor, spots: &mut Vec<Spot>) {
     patterns::find(content, spots);
-    if matches!(media, Media::Binary) {
-        return;
+    if !matches!(media, Media::Binary) {
+        patterns::find_cards(content, spots);
     }
-    patterns::find_cards(content, spots);
     let fields = &redactor.fields;
-    match (media, content.trim_ascii_start().first()) {
-        (Media::Binary, _) => {}
-        (Media::Form, _) => pairs::find(content.trim_ascii_end(), 0, fields, spots),
-        (Media::Multipart, _) => multipart::find(content, fields, spots),
-        (Media::Markup, _) => xml::find(content, fields, spots),
-        (Media::ApplicationJson, _) => json::find(content, fields, spots),
+    let begins_with =
+        |bytes: &[u8]| content.trim_ascii_start().first().is_some_and(|byte| bytes.contains(byte));
+    match media {
+        Media::Binary => {}
+        Media::Form => pairs::find(content.trim_ascii_end(), 0, fields, spots),
+        Media::Multipart => multipart::find(content, fields, spots),
+        Media::Markup => xml::find(content, fields, spots),
+        Media::Json => {
+            json::find(content, fields, spots);
+            // A page that tells an error.
+            if begins_with(b"<") {
+                xml::find(content, fields, spots);
+            }
+        }
         // Many say text/plain, or nothing, and send one of these.
-        (Media::Json | Media::Other, Some(b'{' | b'[' | b'"')) => json::find(content, fields, spots),
-        (Media::Json | Media::Other, Some(b'<')) => xml::find(content, fields, spots),
-        (Media::Json, _) => json::find(content, fields, spots),
-        (Media::Other, _) if content.len() < 4096 => pairs::find(content.trim_ascii_end(), 0, fields, spots),
-        (Media::Other, _) => {}
+        Media::Other if begins_with(b"{[\"") => json::find(content, fields, spots),
+        Media::Other if begins_with(b"<") => xml::find(content, fields, spots),
+        Media::Other if content.len() < 4096 => pairs::find(content.trim_ascii_end(), 0, fields, spots),
+        Media::Other => {}
     }
 }

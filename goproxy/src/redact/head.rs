@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use memchr::{memchr, memchr2, memmem::Finder, memrchr};
 
-use super::{Category, Redactor, Spot, body::Kind, near, pairs, patterns};
+use super::{Category, Redactor, Spot, body::Kind, pairs, patterns};
 
 /// Built once: that takes longer than to search a head.
 static AUTHORITY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"://"));
@@ -55,9 +55,9 @@ fn line_end(bytes: &[u8], from: usize) -> usize {
     bytes.len()
 }
 
-/// What stands before and behind the colon.
+/// What stands before and behind the colon, which is too near to be worth a wider search.
 fn cut(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (name, behind) = line.split_at_checked(near::find(b':', line)?)?;
+    let (name, behind) = line.split_at_checked(line.iter().position(|byte| *byte == b':')?)?;
     Some((name, behind.get(1..)?))
 }
 

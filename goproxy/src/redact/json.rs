@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memchr2};
 
-use super::{Category, Spot, names::Names, near};
+use super::{Category, Spot, names::Names};
 
 /// A string in a string is looked into so many times.
 const NESTED: u8 = 3;
@@ -50,12 +50,11 @@ impl Walk<'_> {
         while let Some(&byte) = self.bytes.get(at) {
             match byte {
                 b'"' => {
-                    let (end, has_escapes) = string_end(self.bytes, at + 1);
+                    let end = string_end(self.bytes, at + 1);
                     let text = self.bytes.get(at + 1..end).unwrap_or_default();
                     let behind = skip_space(self.bytes, end + 1);
                     if self.bytes.get(behind) == Some(&b':') {
-                        let name = if has_escapes { Cow::Owned(unescape(text)) } else { Cow::Borrowed(text) };
-                        secret = self.fields.contains(&name);
+                        secret = self.fields.contains(&plain(text));
                         at = behind + 1;
                         continue;
                     }
@@ -107,19 +106,16 @@ impl Walk<'_> {
     }
 }
 
-/// Where the string ends that begins here, and whether something in it is escaped.
-fn string_end(bytes: &[u8], from: usize) -> (usize, bool) {
+fn string_end(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
-    let mut has_escapes = false;
-    while let Some(distance) = bytes.get(at..).and_then(|rest| near::find_either(b'"', b'\\', rest)) {
+    while let Some(distance) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         at += distance;
         if bytes.get(at) == Some(&b'"') {
-            return (at, has_escapes);
+            return at;
         }
-        has_escapes = true;
         at += 2;
     }
-    (bytes.len(), has_escapes)
+    bytes.len()
 }
 
 fn skip_space(bytes: &[u8], from: usize) -> usize {
@@ -131,6 +127,10 @@ fn number_end(bytes: &[u8], from: usize) -> usize {
     let rest = bytes.get(from..).unwrap_or_default();
     let part = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
     from + rest.iter().take_while(part).count()
+}
+
+fn plain(text: &[u8]) -> Cow<'_, [u8]> {
+    if memchr(b'\\', text).is_some() { Cow::Owned(unescape(text)) } else { Cow::Borrowed(text) }
 }
 
 fn unescape(text: &[u8]) -> Vec<u8> {
@@ -176,6 +176,7 @@ mod tests {
             prop_oneof![
                 Just("\""), Just("\": "), Just("\":\""), Just(","), Just(":"), Just("{"), Just("}"), Just("["), Just("7"),
                 Just("\\"), Just("\\\""), Just("\\u0022"), Just("{\\\"pin\\\":1}"), Just(" "),
+                Just("\"pin\" : "), Just("\"db-password\"\n:"), Just("\"pass\\u0077ord\":"), Just("\"name\":"),
                 Just("pin"), Just("pass"), Just("word"), Just("db_pass-word"), Just("name"),
             ],
             0..24,

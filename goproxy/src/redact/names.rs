@@ -97,12 +97,8 @@ impl Names {
     }
 }
 
-fn is_separator(byte: u8) -> bool {
-    matches!(byte, b'_' | b'-')
-}
-
 fn fold(byte: u8) -> Option<u8> {
-    (!is_separator(byte)).then_some(byte.to_ascii_lowercase())
+    (class(byte) != SKIPPED).then_some(byte.to_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -116,7 +112,18 @@ mod tests {
         fn a_name_is_found_as_by_who_compares_each(
             known in prop::collection::vec("[abK1_-]{1,7}", 0..6),
             told in "[aAbBkq1Q_-]{0,9}",
+            before in "[aAbBkq1Q_-]{0,3}",
+            one in any::<prop::sample::Index>(),
+            separators in prop::collection::vec(any::<prop::sample::Index>(), 0..3),
+            is_near in any::<bool>(),
         ) {
+            // What is near to a known name, or is one: with another case, and what does not count anywhere in it.
+            let near = || {
+                let mut near = before + &one.get(&known).to_lowercase();
+                separators.iter().for_each(|at| near.insert(at.index(near.len() + 1), '_'));
+                near
+            };
+            let told = if is_near && !known.is_empty() { near() } else { told };
             let folded = |name: &str| name.bytes().filter_map(fold).collect::<Vec<_>>();
             let name = folded(&told);
             let is = |known: &Vec<u8>| *known == name || known.len() >= SUFFIX_LENGTH && name.ends_with(known);

@@ -40,8 +40,12 @@ impl Finder {
     fn new() -> Self {
         match packed::Searcher::new(STARTS) {
             Some(packed) => Self::Packed(packed),
-            None => Self::Automaton(AhoCorasick::new(STARTS).ok()),
+            None => Self::automaton(),
         }
+    }
+
+    fn automaton() -> Self {
+        Self::Automaton(AhoCorasick::new(STARTS).ok())
     }
 
     fn next(&self, bytes: &[u8], from: usize) -> Option<Match> {
@@ -240,6 +244,21 @@ mod tests {
             at = end;
         }
         spots
+    }
+
+    #[test]
+    fn where_the_processor_cannot_the_same_is_found() {
+        let packed = Finder::new();
+        assert!(matches!(packed, Finder::Packed(_)), "nothing to compare with");
+        for (pattern, start) in STARTS.iter().enumerate() {
+            for before in 0..70 {
+                let text = format!("{}{start}{}", "-ey_".repeat(before), "x".repeat(before));
+                for finder in [&packed, &Finder::automaton()] {
+                    let found = finder.next(text.as_bytes(), before).unwrap();
+                    assert_eq!((found.pattern().as_usize(), found.start()), (pattern, 4 * before), "{text}");
+                }
+            }
+        }
     }
 
     #[test]

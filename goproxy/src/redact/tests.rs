@@ -306,3 +306,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_stands_beside_a_type_does_not_hide_a_body() {
+    let body = format!("{{\"name\":\"lamp\",\"password\":\"{CANARY}\"}}");
+    let page = format!("<b>sorry</b><i token=\"{CANARY}\">");
+    let types = [
+        "text/plain;name=a.zip",
+        "Application/JSON;charset=utf-8",
+        "text/json; a=image/b",
+        "application/hal+json",
+    ];
+    for (told, body) in types.map(|told| (told, &body)).into_iter().chain([("application/json", &page)]) {
+        let head = format!("POST / HTTP/1.1\r\nContent-Type: {told}\r\n\r\n");
+        let (_, redacted) = redact(&head, Framing::Length, body.as_bytes());
+        assert!(!String::from_utf8(redacted).unwrap().contains(CANARY), "{told}");
+    }
+}

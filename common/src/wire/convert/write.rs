@@ -87,21 +87,26 @@ fn rest<S: Sink>(exchange: &Exchange, parts: [usize; 2], sink: &mut S, message: 
 }
 
 fn message(message: &Message, sink: &mut impl Sink) {
-    let framing = match message.framing {
-        Framing::None => wire::Framing::None,
-        Framing::Length => wire::Framing::Length,
-        Framing::Chunked => wire::Framing::Chunked,
-        Framing::Close => wire::Framing::Close,
-    };
     sink.fixed_field(1, message.first_byte_ns);
     sink.fixed_field(2, message.last_byte_ns);
     sink.bytes_field(3, &message.head);
     sink.number_field(4, message.head_bytes);
-    sink.number_field(5, framing as u64);
+    sink.number_field(5, wire::Framing::from(message.framing) as u64);
     sink.bytes_field(6, &message.body);
     sink.number_field(7, message.body_bytes);
     sink.number_field(8, message.wire_bytes);
     sink.bytes_field(9, &message.trailers);
+}
+
+impl From<Framing> for wire::Framing {
+    fn from(framing: Framing) -> Self {
+        match framing {
+            Framing::None => Self::None,
+            Framing::Length => Self::Length,
+            Framing::Chunked => Self::Chunked,
+            Framing::Close => Self::Close,
+        }
+    }
 }
 
 fn counted(write: impl FnOnce(&mut Count)) -> usize {
